@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * libanykvm: the KVM API, served in this process.
+ *
+ * The calls mirror what a program does with /dev/kvm. Descriptors are real ones (memfds), so
+ * mmap(2), poll(2), dup(2) and passing them on work as they do for Linux's; only ioctl and close
+ * have to come through here, since the kernel does not know what they mean.
+ */
+#ifndef ANYKVM_H
+#define ANYKVM_H
+
+#include <stdbool.h>
+
+/* Opens the system object, as open("/dev/kvm") does. Returns a descriptor or -errno. */
+int anykvm_open(void);
+
+/* As ioctl(2) for any descriptor that came from anykvm_open or from an ioctl on one. Returns the
+ * request's result or -errno; -ENOTTY where the descriptor is not ours. */
+int anykvm_ioctl(int fd, unsigned long request, void *arg);
+
+/* Closes a descriptor of ours; the object goes when its last descriptor and user are gone.
+ * Returns 0 or -errno. */
+int anykvm_close(int fd);
+
+/* True where fd is a descriptor of ours. */
+bool anykvm_owns(int fd);
+
+#endif
