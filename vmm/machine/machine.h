@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The machine: a VM of some KVM provider, its memory, processors and devices, and the loop thread
+ * that the devices belong to.
+ *
+ * The board is a PC with PCI Express and no BIOS: interrupt chips and timer in KVM, one UART, an
+ * RTC, a few ports for reset, everything else on PCI. Its map is below; ACPI tells it to guests.
+ */
+#ifndef VMM_MACHINE_H
+#define VMM_MACHINE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "vmm/device.h"
+#include "vmm/error.h"
+#include "vmm/loop.h"
+#include "vmm/provider.h"
+#include "vmm/ram.h"
+#include "vmm/vmm.h"
+
+/* ------------------------------------------------------------------ the map */
+
+#define PCI_MMIO32_START	0xc0000000ULL	/* BARs below 4 GiB */
+#define PCI_MMIO32_END		0xe0000000ULL
+#define PCI_ECAM_BASE		0xe0000000ULL	/* configuration space, 1 MiB a bus */
+#define PCI_ECAM_BUSES		1
+#define PCI_ECAM_SIZE		(PCI_ECAM_BUSES * 0x100000ULL)
+#define IOAPIC_BASE		0xfec00000ULL
+#define LAPIC_BASE		0xfee00000ULL
+#define KVM_IDENTITY_MAP_BASE	0xfeffc000ULL	/* one page, for Intel's hosts */
+#define KVM_TSS_BASE		0xfeffd000ULL	/* three pages, likewise */
+#define PCI_MMIO64_SIZE		0x800000000ULL	/* 32 GiB above memory; see machine.pci_mmio64_start */
+
+#define PCI_PIO_START		0xc000		/* port BARs */
+#define PCI_PIO_END		0x10000
+
+/* Inputs of the interrupt chips. 0-15 are both PICs' and the I/O APIC's, 16-23 the latter's. */
+#define GSI_PIT			0		/* arrives at I/O APIC pin 2 */
+#define GSI_COM1		4
+#define GSI_RTC			8
+#define GSI_ACPI		9
+#define GSI_PCI_INTX		16		/* 16-19: pin (device + pin) % 4 of INTA-INTD */
+#define GSI_PCI_INTX_COUNT	4
+#define GSI_PINS		24		/* from here on: for MSI */
+
+/* ------------------------------------------------------------------ the object */
+
+struct vcpu;
+struct pci_host;
+struct irq_routes;
+struct irq_lines;
+
+struct machine {
+	const struct kvm_provider *provider;
+	int kvm_fd, vm_fd;		/* the provider's */
+	const struct vm_config *config;	/* outlives the machine */
+
+	struct ram ram;
+	uint64_t pci_mmio64_start;	/* BARs above 4 GiB: [start, start + PCI_MMIO64_SIZE) */
+
+	struct bus pio;			/* ports */
+	struct bus mmio;		/* memory addresses that are not RAM */
+	struct device *devices;
+	struct loop *loop;
+
+	struct pci_host *pci;		/* vmm/bus/pci.h */
+
+	struct vcpu *vcpus;
+	unsigned int vcpu_count;
+
+	struct irq_routes *routes;	/* irq.c */
+	struct irq_lines *lines;	/* irq.c */
+
+	struct machine_run *run;	/* machine.c: running, paused, what ended it */
+};
+
+/* As ioctl(2) on the VM, but -errno instead of -1. */
+int machine_vm_ioctl(const struct machine *m, unsigned long request, void *arg);
+
+/* ------------------------------------------------------------------ ioeventfd, irqfd, MSI */
+
+/*
+ * Makes the guest's writes of length bytes (1, 2, 4, 8; 0 for any) to addr, in ports (pio) or
+ * memory, signal fd instead of calling a handler; with match, only writes of that value.
+ * Returns 0 or -errno: -EEXIST where one like it is there.
+ */
+int machine_ioeventfd_add(struct machine *m, bool pio, uint64_t addr, unsigned int length,
+			  const uint64_t *match, int fd);
+/* Takes back what was added with the same arguments. */
+int machine_ioeventfd_del(struct machine *m, bool pio, uint64_t addr, unsigned int length,
+			  const uint64_t *match, int fd);
+
+/* Makes a signal on fd raise gsi; with resample_fd (or -1), level-triggered: the line falls when
+ * the guest ends the interrupt, and resample_fd is signalled. */
+int machine_irqfd_add(struct machine *m, unsigned int gsi, int fd, int resample_fd);
+int machine_irqfd_del(struct machine *m, unsigned int gsi, int fd);
+
+/*
+ * A route from a GSI of its own to a message. Use one for each MSI-X vector that has an irqfd;
+ * the address and data follow the guest's writes to the MSI-X table. Routes that were allocated
+ * but not set interrupt nobody. Any thread; device locks may be held.
+ */
+int machine_msi_route_alloc(struct machine *m, unsigned int *gsi);
+int machine_msi_route_set(struct machine *m, unsigned int gsi, uint64_t address, uint32_t data);
+void machine_msi_route_free(struct machine *m, unsigned int gsi);
+
+/* Sends one message now, without a route. Returns 0 or -errno. */
+int machine_msi_send(struct machine *m, uint64_t address, uint32_t data);
+
+/* ------------------------------------------------------------------ what devices ask for */
+
+/* The guest wants the machine reset, switched off, or has said that it panicked. Any thread; the
+ * deed is done by the machine's own thread once the vCPUs have stopped. The first request wins. */
+void machine_request_reset(struct machine *m);
+void machine_request_poweroff(struct machine *m);
+void machine_request_panic(struct machine *m);
+/* The user wants to leave (Ctrl-A x, SIGTERM). */
+void machine_request_quit(struct machine *m);
+
+/* ------------------------------------------------------------------ what the board calls */
+
+/* vmm/bus/pci_host.c: makes the root complex with its ECAM region and ports 0xcf8/0xcfc, and sets
+ * m->pci. Returns 0 or -errno. */
+int pci_host_create(struct machine *m, struct vmm_error *error);
+
+/* vmm/dev/virtio/: each adds a device to m->pci. Disks come in the order of the command line.
+ * The console's backend is a struct char_backend (vmm/char/char.h), which the device then owns. */
+struct char_backend;
+int virtio_blk_create(struct machine *m, const struct disk_config *disk, struct vmm_error *error);
+int virtio_rng_create(struct machine *m, struct vmm_error *error);
+int virtio_console_create(struct machine *m, struct char_backend *backend,
+			  struct vmm_error *error);
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The emulator, from outside: describe a virtual machine, run it to its end, learn how it ended.
+ */
+#ifndef VMM_VMM_H
+#define VMM_VMM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct kvm_provider;
+
+#define VM_MAX_CPUS	254	/* xAPIC identifiers; 255 is "all" */
+#define VM_MIN_MEMORY	(2ULL << 20)
+
+struct disk_config {
+	const char *path;
+	const char *format;	/* "raw"; NULL for raw */
+	bool readonly;		/* the guest may not write */
+	bool ephemeral;		/* the guest's writes are forgotten at the end */
+};
+
+enum vm_console {
+	VM_CONSOLE_SERIAL,	/* stdio is COM1 (guest: console=ttyS0) */
+	VM_CONSOLE_VIRTIO,	/* stdio is a virtio console (guest: console=hvc0) */
+	VM_CONSOLE_NONE,
+};
+
+struct vm_config {
+	const char *kernel;	/* a bzImage, or an ELF vmlinux; needed */
+	const char *initrd;	/* or NULL */
+	const char *cmdline;	/* or NULL */
+	uint64_t memory;	/* bytes, a multiple of 4 KiB */
+	unsigned int cpus;
+	const struct disk_config *disks;
+	unsigned int disk_count;
+	const struct kvm_provider *provider;	/* who runs the guest */
+	bool no_reboot;		/* a guest's reset ends the run */
+	enum vm_console console;
+};
+
+/* How a run ended. */
+enum vm_exit {
+	VM_EXIT_POWEROFF = 0,	/* the guest switched the machine off */
+	VM_EXIT_RESET = 1,	/* the guest asked for a reset, and no_reboot */
+	VM_EXIT_PANIC = 2,	/* the guest panicked or triple-faulted; error says which */
+	VM_EXIT_QUIT = 3,	/* the user left: Ctrl-A x, SIGTERM, SIGINT or SIGHUP */
+};
+
+/*
+ * Runs a machine until it ends. Returns an enum vm_exit, or -errno when it could not be built or
+ * run on; then error holds one line for the user, without newline. Blocks and handles SIGTERM,
+ * SIGINT, SIGHUP meanwhile, puts the terminal into raw mode where it is one and back at the end.
+ */
+int vmm_run(const struct vm_config *config, char *error, size_t error_size);
+
+/*
+ * The providers linked into this program, ended by NULL, the preferred one first. Whether one
+ * works on this machine is another question: see its open.
+ */
+const struct kvm_provider *const *vmm_providers(void);
+
+#endif
