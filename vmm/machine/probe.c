@@ -115,28 +115,27 @@ fail(struct kvm_probe *probe, const char *format, ...)
 	va_end(args);
 }
 
-/* Why /dev/kvm does not open, and what would help. */
-static void explain_open(struct kvm_probe *probe, const struct kvm_provider *kvm, int err)
+void kvm_explain_open(const struct kvm_provider *kvm, int err, char *text, size_t size)
 {
 	struct stat st;
 	bool module = !stat("/sys/module/kvm", &st);
 
 	if (kvm != &kvm_provider_linux)
-		fail(probe, "cannot be opened: %s", strerror(err));
-	else if (err == ENOENT && module)
-		fail(probe, "/dev/kvm is absent, though the kvm module is loaded (in a container, "
-		     "pass the device in)");
-	else if (err == ENOENT)
-		fail(probe, "/dev/kvm is absent: this machine has no virtualization hardware, or "
-		     "the kvm-intel or kvm-amd module is not loaded");
-	else if (err == EACCES || err == EPERM)
-		fail(probe, "no permission to open /dev/kvm (join the group which owns it, or be "
-		     "root)");
-	else if (err == ENODEV || err == ENXIO)
-		fail(probe, "/dev/kvm has no driver behind it: the kvm-intel or kvm-amd module is "
-		     "not loaded");
+		snprintf(text, size, "cannot be opened: %s", strerror(-err));
+	else if (err == -ENOENT && module)
+		snprintf(text, size, "/dev/kvm is absent, though the kvm module is loaded (in a "
+			 "container, pass the device in)");
+	else if (err == -ENOENT)
+		snprintf(text, size, "/dev/kvm is absent: this machine has no virtualization "
+			 "hardware, or the kvm-intel or kvm-amd module is not loaded");
+	else if (err == -EACCES || err == -EPERM)
+		snprintf(text, size, "no permission to open /dev/kvm (join the group which owns "
+			 "it, or be root)");
+	else if (err == -ENODEV || err == -ENXIO)
+		snprintf(text, size, "/dev/kvm has no driver behind it: the kvm-intel or kvm-amd "
+			 "module is not loaded");
 	else
-		fail(probe, "/dev/kvm does not open: %s", strerror(err));
+		snprintf(text, size, "/dev/kvm does not open: %s", strerror(-err));
 }
 
 static void probe_vm_close(struct probe_vm *p)
@@ -213,7 +212,7 @@ static bool probe_vm_open(struct probe_vm *p, struct kvm_probe *probe)
 
 	ret = p->kvm->open();
 	if (ret < 0) {
-		explain_open(probe, p->kvm, -ret);
+		kvm_explain_open(p->kvm, ret, probe->reason, sizeof(probe->reason));
 		return false;
 	}
 	p->sys = ret;

@@ -42,6 +42,9 @@ bool kvm_probe_run(const struct kvm_provider *provider, struct kvm_probe *probe,
 /* True where the loop took the time which a processor takes. */
 bool kvm_probe_fast(const struct kvm_probe *probe);
 
+/* Writes why the provider's open gave err (a -errno) and what would help: one line, no newline. */
+void kvm_explain_open(const struct kvm_provider *provider, int err, char *text, size_t size);
+
 /*
  * The provider that --accel auto takes: Linux's where the probe passes at a processor's speed, else
  * the software processor. Writes to reason, as one line without a newline, which and why.
