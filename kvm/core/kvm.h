@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The core's objects: a VM, its vCPUs and its memory slots, and what every architecture part,
+ * processor and API handler may ask of them. Lock order: docs/locking.md.
+ */
+#ifndef KVM_CORE_KVM_H
+#define KVM_CORE_KVM_H
+
+#include <linux/kvm.h>
+
+#include "kvm/os/os.h"
+#include "kvm/x86/cpu.h"
+#include "kvm/x86/vm.h"
+
+#define KVM_MAX_VCPUS		288	/* created; ids run to KVM_MAX_VCPU_ID */
+#define KVM_MAX_VCPU_ID		1024
+#define KVM_MAX_SLOTS		32764
+#define KVM_MAX_SLOT_PAGES	((1ull << 31) - 1)
+#define KVM_DIRTY_RING_OFFSET	64	/* pages, KVM_DIRTY_LOG_PAGE_OFFSET */
+#define KVM_VCPU_MMAP_PAGES	3	/* kvm_run, port I/O data, coalesced MMIO ring */
+
+typedef u64 gpa_t;
+typedef u64 gfn_t;
+
+struct kvm;
+struct kvm_vcpu;
+
+/* ---- memory slots: memslot.c ---- */
+
+/* One slot. Immutable once published, but for its bitmaps, whose bits are set atomically. */
+struct kvm_memslot {
+	gfn_t base_gfn;
+	u64 npages;
+	u8 *host;		/* the VMM's address of the first page */
+	u32 id;
+	u32 flags;		/* KVM_MEM_* */
+	u64 *dirty;		/* a bit a page, while KVM_MEM_LOG_DIRTY_PAGES; else NULL */
+	u64 *code;		/* a bit a page: some vCPU holds code made from it; writes to it trap */
+	u64 *checked;		/* two bits a page: host page known readable, known writable */
+};
+
+/* The slot array: sorted by base_gfn, never changed, swapped whole. */
+struct kvm_memslots {
+	u64 generation;
+	u32 count;
+	struct kvm_memslot slot[];
+};
+
+/* A page of guest memory as the software processor may touch it. */
+struct kvm_page {
+	u8 *host;			/* NULL: no memory there (MMIO) */
+	struct kvm_memslot *slot;
+	bool writable;			/* false: a read-only slot; a write is MMIO */
+	bool code;			/* a write must go through kvm_page_written first */
+};
+
+/* Finds the page at gpa in the slots that v entered with. Probes the host mapping on first touch.
+ * 0 (page->host may be NULL), or -EFAULT where the VMM's address is not mapped. */
+int kvm_find_page(struct kvm_vcpu *v, gpa_t gpa, bool write, struct kvm_page *page);
+/* Before the page is written or made writable in a TLB: dirty log or ring, and, where code was
+ * made from it, that code is dropped on every vCPU. */
+void kvm_page_written(struct kvm_vcpu *v, struct kvm_memslot *slot, gfn_t gfn);
+/* Before code is made from the page: from here on writes by any vCPU come to kvm_page_written.
+ * Waits until no other vCPU holds a writable translation. May leave a request on v itself. */
+void kvm_page_holds_code(struct kvm_vcpu *v, struct kvm_memslot *slot, gfn_t gfn);
+
+/* Copies to and from guest-physical memory, across pages and slots; v's thread. 0 or -EFAULT. */
+int kvm_read_guest(struct kvm_vcpu *v, gpa_t gpa, void *dst, size_t n);
+int kvm_write_guest(struct kvm_vcpu *v, gpa_t gpa, const void *src, size_t n);
+
+/* The five ioctls. */
+int kvm_set_memory_region(struct kvm *kvm, const struct kvm_userspace_memory_region *mem);
+int kvm_get_dirty_log(struct kvm *kvm, const struct kvm_dirty_log *log);
+int kvm_clear_dirty_log(struct kvm *kvm, const struct kvm_clear_dirty_log *log);
+void kvm_memslots_destroy(struct kvm *kvm);
+
+/* ---- I/O buses: bus.c ---- */
+
+enum kvm_bus_id { KVM_BUS_PIO, KVM_BUS_MMIO, KVM_NR_BUSES };
+
+struct kvm_io_device {
+	/* 0 when handled; -EOPNOTSUPP passes the access on (to the next device, then to the VMM).
+	 * v may be NULL. len is 1, 2, 4 or 8 (writes of ioeventfds: any). */
+	int (*read)(struct kvm_io_device *dev, struct kvm_vcpu *v, gpa_t addr, int len, void *val);
+	int (*write)(struct kvm_io_device *dev, struct kvm_vcpu *v, gpa_t addr, int len,
+		     const void *val);
+	void (*destroy)(struct kvm_io_device *dev);	/* may be NULL */
+};
+
+int kvm_bus_register(struct kvm *kvm, enum kvm_bus_id bus, gpa_t addr, u64 len,
+		     struct kvm_io_device *dev);
+void kvm_bus_unregister(struct kvm *kvm, enum kvm_bus_id bus, struct kvm_io_device *dev);
+int kvm_bus_read(struct kvm_vcpu *v, enum kvm_bus_id bus, gpa_t addr, int len, void *val);
+int kvm_bus_write(struct kvm_vcpu *v, enum kvm_bus_id bus, gpa_t addr, int len, const void *val);
+
+/* ---- interrupt routing, irqfd, ioeventfd: irq.c, eventfd.c ---- */
+
+#define KVM_MAX_IRQ_ROUTES	4096
+#define KVM_USERSPACE_IRQ_SOURCE_ID	0
+#define KVM_IRQFD_RESAMPLE_SOURCE_ID	1
+#define KVM_PIT_SOURCE_ID		2
+
+/* Drives GSI gsi to level from source_id (levels of several sources are ORed for one pin).
+ * Returns how many vCPUs took it, 0 for coalesced, -1 for masked (KVM_IRQ_LINE_STATUS's figures). */
+int kvm_set_irq(struct kvm *kvm, int source_id, u32 gsi, int level);
+int kvm_send_msi(struct kvm *kvm, const struct kvm_msi *msi);
+int kvm_set_gsi_routing(struct kvm *kvm, const struct kvm_irq_routing_entry *entries, u32 n);
+int kvm_set_default_irq_routing(struct kvm *kvm);		/* PIC, I/O APIC: as Linux */
+/* Called by the PIC and the I/O APIC when the guest acknowledges a pin: resamples, PIT. */
+void kvm_notify_acked_irq(struct kvm *kvm, u32 irqchip, u32 pin);
+/* For split irqchip: does a level-triggered route send `vector` to v (KVM_EXIT_IOAPIC_EOI)? */
+bool kvm_split_eoi_exits(struct kvm_vcpu *v, u8 vector);
+int kvm_irqfd(struct kvm *kvm, const struct kvm_irqfd *args);
+int kvm_ioeventfd(struct kvm *kvm, const struct kvm_ioeventfd *args);
+void kvm_eventfds_destroy(struct kvm *kvm);
+
+/* ---- the VM ---- */
+
+struct kvm_irq_state;
+struct kvm_eventfds;
+struct kvm_cpu_ops;
+
+struct kvm {
+	u32 refs;			/* descriptors and vCPUs */
+	struct os_mutex lock;		/* vCPU creation, chip creation, ENABLE_CAP */
+	struct os_mutex slots_lock;	/* changes of slots and buses */
+	struct kvm_memslots *slots;	/* published; read by vCPUs between enter and leave */
+	struct kvm_vcpu *vcpus[KVM_MAX_VCPUS];
+	u32 nr_vcpus;			/* published with release */
+	struct kvm_bus *buses[KVM_NR_BUSES];	/* immutable arrays, swapped under slots_lock */
+	struct kvm_irq_state *irq;	/* routing table and what hangs on it */
+	struct kvm_eventfds *eventfds;
+	const struct kvm_cpu_ops *ops;
+	void *cpu;			/* the processor's own per-VM data */
+	u32 dirty_ring_size;		/* bytes a vCPU; 0: none */
+	u32 manual_dirty_protect;
+	u32 max_vcpu_id;
+	bool dead;			/* a bug was met; every ioctl gives -EIO */
+	struct x86_vm arch;
+};
+
+/* ---- a vCPU ---- */
+
+enum kvm_vcpu_mode { OUTSIDE_GUEST, IN_GUEST };
+
+/* Requests: other threads set them, v's thread serves them before it next runs guest code. */
+enum kvm_request {
+	KVM_REQ_TLB_FLUSH,		/* drop all translations */
+	KVM_REQ_TLB_WRITES,		/* drop writable translations (dirty log, code pages) */
+	KVM_REQ_SLOTS,			/* the slot array or a bus changed */
+	KVM_REQ_CODE,			/* code was written: drop what v->stale_code names */
+	KVM_REQ_EVENT,			/* look at interrupts again */
+	KVM_REQ_CLOCK_UPDATE,		/* write kvmclock */
+	KVM_REQ_STEAL_UPDATE,
+	KVM_REQ_MASTERCLOCK,
+	KVM_REQ_TIMER,			/* the local APIC's timer has run out */
+	KVM_REQ_UNHALT,			/* wake from HLT whatever is pending */
+	KVM_REQ_TRIPLE_FAULT,
+	KVM_REQ_IOAPIC_EOI_EXIT,
+	KVM_REQ_DIRTY_RING_FULL,
+	KVM_REQ_VM_DEAD,
+};
+
+#define KVM_STALE_CODE_MAX	16
+
+struct kvm_vcpu {
+	struct x86_cpu cpu;		/* first: the processor's hot state */
+
+	struct kvm *kvm;
+	u32 id;				/* the API's vcpu_id; the initial APIC id */
+	u32 index;			/* in kvm->vcpus */
+	u32 refs;
+	struct kvm_run *run;		/* shared with the VMM: read once, trust nothing */
+	u8 *pio_data;			/* page 1 of the same mapping */
+	struct kvm_coalesced_mmio_ring *coalesced;
+	size_t run_size;
+	struct os_mutex lock;		/* one ioctl at a time; the run thread holds it in KVM_RUN */
+
+	u32 mode;			/* enum kvm_vcpu_mode; seq_cst */
+	u32 requests;			/* bits of enum kvm_request */
+	u32 mode_word;			/* bumped on each leave; others wait on it */
+	struct os_event wake;		/* set by kvm_vcpu_kick; a halted vCPU sleeps on it */
+	struct os_sigmask sigmask;
+	struct kvm_memslots *slots;	/* what this vCPU runs with, valid IN_GUEST */
+	u32 last_slot;			/* index of the slot last found: guests dwell */
+
+	struct os_mutex stale_lock;	/* the list below */
+	u32 nr_stale;			/* > KVM_STALE_CODE_MAX: all */
+	gfn_t stale_code[KVM_STALE_CODE_MAX];
+
+	struct kvm_dirty_gfn *dirty_ring;
+	u32 dirty_index, dirty_reset_index;
+};
+
+struct kvm *kvm_create_vm(unsigned long type, int *error);
+void kvm_get_vm(struct kvm *kvm);
+void kvm_put_vm(struct kvm *kvm);	/* the last put frees everything */
+
+/* `run` is the VMM-visible mapping, run_size bytes, made by the port. 0, -EINVAL, -EEXIST, -ENOMEM. */
+int kvm_create_vcpu(struct kvm *kvm, u32 id, void *run, size_t run_size, struct kvm_vcpu **out);
+void kvm_put_vcpu(struct kvm_vcpu *v);
+struct kvm_vcpu *kvm_vcpu_by_id(struct kvm *kvm, u32 id);
+
+#define kvm_for_each_vcpu(v, kvm, i) \
+	for ((i) = 0; (i) < load_acquire(&(kvm)->nr_vcpus) && ((v) = (kvm)->vcpus[i]); (i)++)
+
+/* Sets a request and, where the vCPU sleeps or runs guest code, makes it look. Any thread. */
+void kvm_make_request(struct kvm_vcpu *v, enum kvm_request req);
+/* Sets req on all vCPUs but `except` and waits until each has left guest code once (it then serves
+ * the request before it comes back). The caller's own vCPU counts as outside meanwhile. */
+void kvm_request_all_and_wait(struct kvm *kvm, enum kvm_request req, struct kvm_vcpu *except);
+static inline bool kvm_check_request(struct kvm_vcpu *v, enum kvm_request req)
+{
+	if (!(READ_ONCE(v->requests) & BIT(req)))
+		return false;
+	atomic_and(&v->requests, ~BIT(req));
+	return true;
+}
+/* Makes a vCPU notice: wakes it from HLT, or stops its guest code at the next block. */
+void kvm_vcpu_kick(struct kvm_vcpu *v);
+/* A vCPU's thread about to use guest memory (and done with it): pins the slot array. */
+void kvm_vcpu_enter(struct kvm_vcpu *v);
+void kvm_vcpu_leave(struct kvm_vcpu *v);
+
+/* KVM_RUN. 0 with run->exit_reason set, -EINTR, -EFAULT, -ENOEXEC, … : run.c */
+int kvm_vcpu_run(struct kvm_vcpu *v);
+
+/* ---- ioctls: kvm/api/. arg is the user's address or value; result or -errno ---- */
+long kvm_system_ioctl(u32 cmd, u64 arg);
+long kvm_vm_ioctl(struct kvm *kvm, u32 cmd, u64 arg);
+long kvm_vcpu_ioctl(struct kvm_vcpu *v, u32 cmd, u64 arg);
+
+/* ---- a processor: who runs guest code ---- */
+
+/* What run() says. Anything negative is an errno for KVM_RUN. */
+enum kvm_run_result {
+	KVM_RUN_AGAIN,		/* serve requests and events, then come back */
+	KVM_RUN_USER,		/* run->exit_reason is set: back to the VMM */
+};
+
+struct kvm_cpu_ops {
+	const char *name;
+	int (*vm_create)(struct kvm *kvm);
+	void (*vm_destroy)(struct kvm *kvm);
+	int (*vcpu_create)(struct kvm_vcpu *v);
+	void (*vcpu_destroy)(struct kvm_vcpu *v);
+	/* Guest code from the state in v->cpu, until something needs the core. */
+	int (*run)(struct kvm_vcpu *v);
+	/* CPUID changed: what was decoded under the old one goes. v's thread. */
+	void (*features_changed)(struct kvm_vcpu *v);
+	/* Code made from guest page gfn is stale (~0ull: all). v's thread. */
+	void (*drop_code)(struct kvm_vcpu *v, gfn_t gfn);
+	/* State that a processor holds elsewhere, brought to and from v->cpu, by group. The
+	 * software processor keeps everything in v->cpu: NULL. */
+	void (*save)(struct kvm_vcpu *v, u32 groups);
+	void (*load)(struct kvm_vcpu *v, u32 groups);
+};
+
+extern const struct kvm_cpu_ops soft_cpu_ops;
+
+#endif
