@@ -451,7 +451,8 @@ const struct kvm_provider *kvm_provider_auto(char *reason, size_t size)
 	       ++tries < PROBE_TRIES)
 		;
 	if (probe.reason[0]) {
-		snprintf(reason, size, "soft: %s", probe.reason);
+		snprintf(reason, size, "soft: %s%s",
+			 probe.opens ? "/dev/kvm cannot run a kernel: " : "", probe.reason);
 		return &kvm_provider_soft;
 	}
 	if (!kvm_probe_fast(&probe)) {
