@@ -132,6 +132,7 @@ struct x86_cpu {
 	u64 fault_rip;			/* RIP of the instruction that is being run carefully */
 
 	u64 cr0, cr2, cr3, cr4, cr8, efer;
+	u64 pdptr[4];			/* PAE page-directory pointers, as the last CR3 load found them */
 	u64 dr[4], dr6, dr7;
 	struct x86_table gdt, idt;
 	u64 apic_base;
@@ -172,12 +173,13 @@ struct x86_cpu {
 	struct kvm_cpuid_entry2 *cpuid;
 	u32 nr_cpuid;
 	u8 phys_bits;			/* MAXPHYADDR */
+	u8 vendor;			/* X86_VENDOR_*, from leaf 0: where Intel's and AMD's manuals differ */
 
 	struct x86_tlb_entry *tlbs[X86_NR_TLBS];
 	struct x86_mmu *mmu;		/* the MMU's cold part: mmu.c */
 	struct x86_lapic *lapic;	/* NULL: no in-kernel local APIC */
 	struct x86_pv *pv;		/* kvmclock, steal time, PV EOI: pv.c */
-	struct x86_mtrrs *mtrr;		/* msr.c */
+	struct x86_msrs *msrs;		/* the cold MSRs, MTRRs and machine check banks included: msr.c */
 	struct x86_decoder *decoder;	/* the VM's */
 	void *soft;			/* the software processor's own */
 	struct kvm_vcpu *vcpu;
@@ -187,6 +189,8 @@ struct x86_cpu {
 
 #define X86_SHADOW_STI		1
 #define X86_SHADOW_MOV_SS	2
+
+enum { X86_VENDOR_INTEL, X86_VENDOR_AMD };	/* AMD: Hygon too; INTEL: everybody else */
 
 static inline bool x86_has(const struct x86_cpu *c, u32 feature)
 {
@@ -231,6 +235,7 @@ int x86_deliver_fault(struct x86_cpu *c);
 /* External interrupt or NMI through vector. 0, or X86_EXIT after a triple fault. */
 int x86_deliver_interrupt(struct x86_cpu *c, u8 vector);
 /* INT n, INT3, INTO, ICEBP: the handler's own; c_rip is behind the instruction. enum x86_result. */
+enum { X86_INT_N, X86_INT_3, X86_INT_O, X86_INT_1 };
 int x86_software_interrupt(struct x86_cpu *c, u8 vector, int kind);
 
 /* ---- segment.c ---- */
@@ -253,6 +258,10 @@ void x86_set_rflags(struct x86_cpu *c, u64 val);
 void x86_reset(struct x86_cpu *c, bool init);	/* power-on values; init: what INIT leaves (SDM 3, table 9-1) */
 
 /* ---- msr.c, cpuid.c ---- */
+int x86_msr_init(struct x86_cpu *c);		/* at vCPU creation, before x86_reset: 0, -ENOMEM */
+void x86_msr_free(struct x86_cpu *c);
+/* Writes the time-stamp counter. A value close to what another vCPU just got is taken to mean "the same". */
+void x86_write_tsc(struct x86_cpu *c, u64 val, bool host);
 int x86_get_msr(struct x86_cpu *c, u32 index, u64 *val, bool host);	/* host: from the API. 0, X86_FAULT */
 int x86_set_msr(struct x86_cpu *c, u32 index, u64 val, bool host);
 void x86_cpuid(struct x86_cpu *c, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx);
