@@ -41,8 +41,10 @@ struct x86_handler {
 /* Opcode maps. */
 enum { X86_MAP_1, X86_MAP_0F, X86_MAP_0F38, X86_MAP_0F3A, X86_NR_MAPS };
 
-/* Mandatory prefix. ANY: 66, F2 and F3 keep their plain meanings (size, rep). */
-enum { X86_PFX_ANY, X86_PFX_NP, X86_PFX_66, X86_PFX_F3, X86_PFX_F2 };
+/* Mandatory prefix. ANY: 66, F2 and F3 keep their plain meanings (size, rep). NP: none of the three.
+ * F3, F2: the last of these two; a 66 beside them sets the operand size. 66: without F2 and F3; it does
+ * not set the operand size. NOREP: neither F2 nor F3; 66 sets the operand size. */
+enum { X86_PFX_ANY, X86_PFX_NP, X86_PFX_66, X86_PFX_F3, X86_PFX_F2, X86_PFX_NOREP };
 
 /* VEX: LEGACY rows match only without VEX, the others only with. LIG: L ignored. */
 enum { X86_LEGACY, X86_VEX_LIG, X86_VEX_128, X86_VEX_256, X86_VEX_ANY /* 128 and 256 */ };
@@ -145,7 +147,8 @@ struct x86_opcode {
 	u8 map, opcode;
 	u8 pfx, vex, w;
 	u8 mod;				/* X86_MOD_* */
-	s8 reg, rm;			/* fixed modrm.reg, modrm.rm; -1: any */
+	s8 reg, rm;			/* fixed modrm.reg, modrm.rm; -1: any. MOD_NONE: rm is the register in
+					 * the opcode */
 	struct x86_operand op[4];
 	const struct x86_handler *handler;	/* NULL with X86_A_HOST */
 	u32 attr;
@@ -164,7 +167,8 @@ struct x86_insn {
 	u8 addrsize;			/* 2, 4, 8 */
 	u8 seg;				/* segment of the memory operand: X86_SEG_*, or X86_SEG_FLAT */
 	u8 reg;				/* modrm.reg with REX.R, or the opcode's register with REX.B */
-	u8 rm;				/* modrm.rm with REX.B, where mod is 3 */
+	u8 rm;				/* modrm.rm with REX.B, where mod is 3; without modrm: 0 where an
+					 * operand is ACC, else as reg. So ADD AL, imm is ADD rm, imm */
 	u8 base, index;			/* of the memory operand; X86_REG_ZERO, X86_REG_RIP included */
 	u8 scale;			/* 0 to 3 */
 	u8 vvvv;			/* VEX */
@@ -190,6 +194,8 @@ struct x86_decoder {
 	u16 first[X86_NR_MAPS][256];	/* first row of an opcode in rows[] */
 	u16 *rows;			/* row numbers, grouped by map and opcode; ends with 0xffff */
 	x86_exec_fn *host_exec;		/* for X86_A_HOST rows */
+	bool near66;			/* 64-bit mode: 66 makes near branches 16 bits wide. AMD's do so,
+					 * Intel's ignore it; here as the host does */
 };
 
 extern const struct x86_opcode x86_optable[];
