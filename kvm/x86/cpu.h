@@ -127,6 +127,9 @@ struct x86_cpu {
 	u8 int_shadow;			/* X86_SHADOW_*: no interrupts before the next instruction is done */
 	bool event_waiting;		/* an event waits for RFLAGS.IF: who sets IF sets ATTN_EVENT */
 	bool halted;			/* HLT was executed; the core decides what that means */
+	bool exit_user;			/* with X86_DONE: run->exit_reason is set, back to the VMM */
+	int run_error;			/* with X86_EXIT: KVM_RUN's -errno; 0: run->exit_reason is set */
+	const u8 *stop;			/* run->immediate_exit, polled before each block */
 
 	struct x86_fault fault;		/* valid after X86_FAULT */
 	u64 fault_rip;			/* RIP of the instruction that is being run carefully */
@@ -166,7 +169,7 @@ struct x86_cpu {
 	struct {
 		u32 control;		/* KVM_GUESTDBG_* */
 		u64 dr[4], dr7;
-		u64 single_step_rip;
+		u64 hit;		/* DR6 bits of data and I/O breakpoints that the instruction at hand met */
 	} debug;
 
 	u32 features[X86_NR_FEATURE_WORDS];	/* from the guest's CPUID */

@@ -163,6 +163,40 @@ int x86_mmu_reconfigure(struct x86_cpu *c);
  * armed: x86_update_mode calls it. */
 void x86_mmu_access_mode(struct x86_cpu *c);
 
+void x86_tlb_drop_host_page(struct x86_cpu *c, const u8 *host);	/* no entry executes from it */
+u64 x86_mmu_context(const struct x86_cpu *c, int half);	/* what c->tlb_ctx[half] is while the fast path is open */
+bool x86_pae_paging(const struct x86_cpu *c);
+/* The four PDPTEs that PAE paging loaded with CR3. load: from memory, X86_OK or #GP(0); nothing without PAE paging. */
+int x86_mmu_load_pdptrs(struct x86_cpu *c);
+void x86_mmu_get_pdptrs(struct x86_cpu *c, u64 pdpte[4]);
+void x86_mmu_set_pdptrs(struct x86_cpu *c, const u64 pdpte[4]);
+
+#define X86_WALK_IMPLICIT	BIT(31)	/* x86_walk: an access by the processor itself, which AC does not excuse */
+
+struct x86_mapping {
+	u8 *host;		/* NULL: a device, or a write to read-only memory */
+	u64 gpa;		/* valid where host is NULL */
+};
+/* What lin maps to for one access within a page, entered in the TLB where it is memory. sys: by the processor
+ * itself. X86_OK, X86_FAULT (#PF), X86_EXIT (the VMM's memory is not mapped: KVM_RUN gives -EFAULT), and for a fetch
+ * X86_RESTART (the slots changed meanwhile). */
+int x86_translate(struct x86_cpu *c, u64 lin, enum x86_access acc, bool sys, struct x86_mapping *map);
+
+/* Reads up to n bytes of code at lin, which may cross a page. Returns how many can be read; fewer than n where the
+ * second page faults (c->fault then says how); 0 with *result set where the first does. */
+u32 x86_fetch(struct x86_cpu *c, u64 lin, u8 *buf, u32 n, int *result);
+
+/* Is gpa in the enabled xAPIC page of this vCPU? */
+bool x86_apic_page(const struct x86_cpu *c, u64 gpa);
+int x86_bad_host_page(struct x86_cpu *c, u64 gpa);	/* X86_EXIT, KVM_RUN: -EFAULT */
+/* KVM_EXIT_INTERNAL_ERROR with suberror; X86_EXIT. */
+int x86_internal_error(struct x86_cpu *c, u32 suberror);
+
+/* The VMM's answers and what is left to tell it, around an exit: mem.c. */
+void x86_io_begin(struct x86_cpu *c);		/* a new instruction: forget what the last one read */
+void x86_io_complete(struct x86_cpu *c);	/* KVM_RUN again: take the answer from kvm_run */
+bool x86_io_exit_next_write(struct x86_cpu *c);	/* sets run->mmio for the next queued write; false: none is left */
+
 /* ---- ports ---- */
 /* One IN or OUT element. X86_OK, X86_CAREFUL, X86_EXIT (IN: the VMM answers), X86_DONE (OUT: run->io is set). Permission
  * (IOPL, TSS bitmap) is x86_check_io's. */
