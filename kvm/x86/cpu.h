@@ -106,7 +106,19 @@ struct x86_fpu {
 	union x86_vec ymm[16];
 	u64 xcr0;
 	u64 xss;
+	u32 mxcsr_mask;			/* bits that MXCSR may have: the host's */
+	u8 deny;			/* X86_DENY_*: x86_fpu_update_mode (xstate.h) keeps it */
+	/* While guest code runs, the processor may keep some of the state in the host's own registers;
+	 * what is here is then stale. See cpu/soft/vector.h; all clear outside of run(). */
+	bool lazy, x87_live, mxcsr_live;
+	u32 host_mxcsr;
 };
+
+/* Units that would fault now: a test of this byte stands for all of CR0, CR4 and XCR0. */
+#define X86_DENY_X87		BIT(0)	/* x87: CR0.EM or TS (#NM) */
+#define X86_DENY_MMX		BIT(1)	/* CR0.EM (#UD), TS */
+#define X86_DENY_SSE		BIT(2)	/* CR0.EM, CR4.OSFXSR (#UD), TS */
+#define X86_DENY_AVX		BIT(3)	/* real mode, vm86, CR4.OSXSAVE, XCR0 (#UD), TS */
 
 /* Bits of c->attention: leave guest code at the next block. */
 #define X86_ATTN_KICK		BIT(0)	/* another thread: requests, immediate_exit */
@@ -185,6 +197,7 @@ struct x86_cpu {
 	struct x86_msrs *msrs;		/* the cold MSRs, MTRRs and machine check banks included: msr.c */
 	struct x86_decoder *decoder;	/* the VM's */
 	void *soft;			/* the software processor's own */
+	struct soft_vector *vector;	/* the software processor's x87 and vector unit, the VM's: cpu/soft/vector.h */
 	struct kvm_vcpu *vcpu;
 };
 

@@ -153,7 +153,7 @@ struct x86_opcode {
 	const struct x86_handler *handler;	/* NULL with X86_A_HOST */
 	u32 attr;
 	u16 feature;			/* X86_FEATURE_*; 0: always there */
-	u16 host;			/* X86_A_HOST rows that are not plain: which special (cpu/soft's) */
+	u16 host;			/* X86_A_HOST rows that are not plain: hostop.h */
 };
 
 /* A decoded instruction. */
@@ -174,6 +174,7 @@ struct x86_insn {
 	u8 vvvv;			/* VEX */
 	u8 imm2;			/* ENTER's second immediate; the far pointer's selector is in disp */
 	u8 flags;			/* X86_I_* */
+	const void *host;		/* X86_A_HOST rows, once bound: cpu/soft's thunk */
 };
 
 #define X86_I_MEM	BIT(0)	/* the modrm operand is memory */
