@@ -147,7 +147,6 @@ struct x86_cpu {
 	u64 fault_rip;			/* RIP of the instruction that is being run carefully */
 
 	u64 cr0, cr2, cr3, cr4, cr8, efer;
-	u64 pdptr[4];			/* PAE page-directory pointers, as the last CR3 load found them */
 	u64 dr[4], dr6, dr7;
 	struct x86_table gdt, idt;
 	u64 apic_base;
