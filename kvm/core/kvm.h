@@ -141,7 +141,9 @@ struct kvm {
 
 /* ---- a vCPU ---- */
 
-enum kvm_vcpu_mode { OUTSIDE_GUEST, IN_GUEST };
+/* WAITING: inside kvm_request_all_and_wait. It runs no guest code, so that two vCPUs may wait for each
+ * other, but holds pointers into the slot array, so that the array stays. */
+enum kvm_vcpu_mode { OUTSIDE_GUEST, IN_GUEST, WAITING };
 
 /* Requests: other threads set them, v's thread serves them before it next runs guest code. */
 enum kvm_request {
@@ -179,6 +181,7 @@ struct kvm_vcpu {
 	u32 mode;			/* enum kvm_vcpu_mode; seq_cst */
 	u32 requests;			/* bits of enum kvm_request */
 	u32 mode_word;			/* bumped on each leave; others wait on it */
+	u32 mode_waiters;		/* how many do */
 	struct os_event wake;		/* set by kvm_vcpu_kick; a halted vCPU sleeps on it */
 	struct os_sigmask sigmask;
 	struct kvm_memslots *slots;	/* what this vCPU runs with, valid IN_GUEST */

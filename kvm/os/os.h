@@ -28,12 +28,19 @@ bool os_mutex_trylock(struct os_mutex *m);
 void os_mutex_unlock(struct os_mutex *m);
 
 /* ---- sleeping and waking: one sleeper (a vCPU's thread), any number of wakers ---- */
-struct os_event { u32 word; };		/* all zero is unset */
+struct os_event {
+	u32 word;			/* unset, set, or a sleeper waits */
+	s32 wake_fd, signal_fd;		/* the port's; plus one, 0 is none */
+	u64 signals;
+};
+int os_event_init(struct os_event *e);		/* unset. 0, -EMFILE, -ENFILE, -ENOMEM */
+void os_event_destroy(struct os_event *e);	/* no sleeper, no wakers any more; all zero is fine */
 /* Sets the event; wakes the sleeper. Async-signal-safe. Stays set until a wait consumes it. */
 void os_event_set(struct os_event *e);
 /* Consumes the event or sleeps until it is set, `deadline` (os_time_ns; ~0 for none) passes
- * (-ETIMEDOUT) or a signal that the caller accepts arrives (-EINTR). *stop, where given, is a byte that a
- * signal handler may set: non-zero is -EINTR too, without a window in which that is missed. */
+ * (-ETIMEDOUT) or a signal that the caller accepts arrives (-EINTR; see os_sigmask_enter). *stop, where
+ * given, is a byte that a signal handler may set: non-zero is -EINTR too, without a window in which
+ * that is missed. */
 int os_event_wait(struct os_event *e, u64 deadline, const volatile u8 *stop);
 /* Waits until *word != old (a short wait: spins, then sleeps). Wake with os_word_wake. */
 void os_word_wait(u32 *word, u32 old);
@@ -43,7 +50,10 @@ void os_cpu_relax(void);
 /* ---- signals around KVM_RUN ---- */
 /* KVM_SET_SIGNAL_MASK: the mask (NULL for none) that holds while a vCPU runs. */
 struct os_sigmask { bool set; u64 mask; };
-/* Installs the mask (when set) on this thread and gives the old one back through *old. */
+/* From here to os_sigmask_leave this thread takes no signal but those that its own faults raise.
+ * The others stay pending, so that none is lost between a look and a sleep, whatever its handler does;
+ * those that m (or, unset, the thread's own mask) lets in are seen by os_signal_pending and end
+ * os_event_wait. Who runs guest code has to ask os_signal_pending now and then. */
 void os_sigmask_enter(const struct os_sigmask *m, u64 *old);
 void os_sigmask_leave(const struct os_sigmask *m, u64 old);
 /* True where this thread has a signal waiting that the mask of KVM_RUN would accept. */
@@ -86,6 +96,21 @@ bool os_eventfd_same(const struct os_eventfd *a, const struct os_eventfd *b);
  * Stop with os_eventfd_unwatch, which waits for a running fn. */
 int os_eventfd_watch(struct os_eventfd *e, void (*fn)(void *), void *arg);
 void os_eventfd_unwatch(struct os_eventfd *e);
+
+/* ---- descriptors: how the API hands out its objects ---- */
+struct os_fd_ops {
+	long (*ioctl)(void *obj, u32 cmd, u64 arg);
+	void (*release)(void *obj);	/* its last descriptor is gone and no ioctl is under way */
+};
+struct os_fd;				/* a descriptor in the making */
+/* A descriptor of `size` bytes of zeroed memory shared with whoever maps it, at *mem here (size 0:
+ * none). 0, -EMFILE, -ENFILE, -ENOMEM. */
+int os_fd_prepare(const char *name, size_t size, struct os_fd **out, void **mem);
+/* Gives it to the caller of the API. Returns its number; cannot fail. */
+int os_fd_publish(struct os_fd *f, const struct os_fd_ops *ops, void *obj);
+void os_fd_discard(struct os_fd *f);	/* instead of publishing; *mem goes too */
+/* The memory of a published descriptor outlives it: it goes with the object. */
+void os_fd_unmap(void *mem, size_t size);
 
 /* ---- the caller's memory ---- */
 /* ioctl arguments. 0 or -EFAULT, whatever the pointer. */
