@@ -136,6 +136,8 @@ struct x86_cpu {
 	struct x86_tlb_entry *tlb;	/* the table of the current access mode */
 	struct x86_segment seg[X86_NR_SEGS];
 	bool careful;			/* running one instruction with all checks: MMIO, ports, stepping */
+	bool watch;			/* breakpoints or the VMM's single step: every instruction carefully */
+	bool no_trap;			/* the instruction at hand takes no single-step trap: INT n, SYSCALL clearing TF */
 	u8 int_shadow;			/* X86_SHADOW_*: no interrupts before the next instruction is done */
 	bool event_waiting;		/* an event waits for RFLAGS.IF: who sets IF sets ATTN_EVENT */
 	bool halted;			/* HLT was executed; the core decides what that means */
@@ -245,7 +247,8 @@ static inline int x86_raise_pf(struct x86_cpu *c, u64 lin, u32 error)
 /* ---- exception.c: interrupts and exceptions through the IDT (SDM volume 3, 6; APM volume 2, 8) ---- */
 
 /* Delivers c->fault at RIP, with the rules for contributory and double faults.
- * 0, or X86_EXIT after a triple fault (shutdown: ev.triple_fault is set). */
+ * 0; X86_EXIT after a triple fault (shutdown: ev.triple_fault is set), or where tables or stack are no
+ * memory (run->exit_reason or run_error is set). A trap of a task switch may be left in ev.exception. */
 int x86_deliver_fault(struct x86_cpu *c);
 /* External interrupt or NMI through vector. 0, or X86_EXIT after a triple fault. */
 int x86_deliver_interrupt(struct x86_cpu *c, u8 vector);
@@ -265,16 +268,22 @@ int x86_set_cr0(struct x86_cpu *c, u64 val);	/* 0 or X86_FAULT (#GP) */
 int x86_set_cr3(struct x86_cpu *c, u64 val);
 int x86_set_cr4(struct x86_cpu *c, u64 val);
 int x86_set_cr8(struct x86_cpu *c, u64 val);
+u64 x86_get_cr8(struct x86_cpu *c);
+u64 x86_cr4_allowed(const struct x86_cpu *c);	/* the bits that may be set with the guest's CPUID */
 int x86_set_efer(struct x86_cpu *c, u64 val);
 int x86_set_xcr(struct x86_cpu *c, u32 index, u64 val);
-int x86_set_dr(struct x86_cpu *c, int n, u64 val);
+int x86_set_dr(struct x86_cpu *c, int n, u64 val);	/* 0 to 7; 4, 5 are 6, 7: CR4.DE is the caller's */
 /* RFLAGS as POPF and IRET load it have gone through the caller's masks; this applies the consequences. */
 void x86_set_rflags(struct x86_cpu *c, u64 val);
 void x86_reset(struct x86_cpu *c, bool init);	/* power-on values; init: what INIT leaves (SDM 3, table 9-1) */
 
 /* ---- msr.c, cpuid.c ---- */
-int x86_msr_init(struct x86_cpu *c);		/* at vCPU creation, before x86_reset: 0, -ENOMEM */
+/* At vCPU creation, before x86_reset: the cold MSRs, the TSC's rate, and, until the VMM sets a CPUID, all
+ * features that the host can run. 0, -ENOMEM. */
+int x86_msr_init(struct x86_cpu *c);
 void x86_msr_free(struct x86_cpu *c);
+void x86_reset_msrs(struct x86_cpu *c);		/* power-on values: x86_reset's */
+void x86_set_tsc_khz(struct x86_cpu *c, u32 khz);	/* the guest's rate; the TSC's value stays */
 /* Writes the time-stamp counter. A value close to what another vCPU just got is taken to mean "the same". */
 void x86_write_tsc(struct x86_cpu *c, u64 val, bool host);
 int x86_get_msr(struct x86_cpu *c, u32 index, u64 *val, bool host);	/* host: from the API. 0, X86_FAULT */

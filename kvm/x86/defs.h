@@ -27,6 +27,7 @@
 #define X86_RFLAGS_ID		BIT(21)
 #define X86_RFLAGS_ARITH	(X86_RFLAGS_CF | X86_RFLAGS_PF | X86_RFLAGS_AF | X86_RFLAGS_ZF | \
 				 X86_RFLAGS_SF | X86_RFLAGS_OF)
+#define X86_RFLAGS_DEFINED	0x3f7fd7u
 
 /* CR0, CR4, EFER, XCR0 */
 #define X86_CR0_PE		BIT(0)
@@ -87,7 +88,9 @@ enum {
 #define X86_DR6_BD		BIT(13)
 #define X86_DR6_BS		BIT(14)
 #define X86_DR6_BT		BIT(15)
+#define X86_DR6_WRITABLE	0xe00fu
 #define X86_DR7_FIXED		BIT(10)
+#define X86_DR7_WRITABLE	0xffff2bffu
 #define X86_DR7_GD		BIT(13)
 
 /*
