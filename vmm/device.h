@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "vmm/state.h"
+#include "vmm/util.h"
 
 struct device;
 struct machine;
@@ -107,8 +108,8 @@ void irq_pin_set(struct irq_pin *pin, bool level);
 /* ------------------------------------------------------------------ devices */
 
 struct device_ops {
-	/* To the state at power-on. Comes between pause and resume. Regions whose place the guest
-	 * chose are unmapped. Also called once before the first run. */
+	/* To the state at power-on: regions whose place the guest chose are unmapped. Comes between
+	 * pause and resume, and once before the first run. May be NULL. */
 	void (*reset)(struct device *dev);
 	/* Stop starting new work: no timers, no new I/O to backends. May be NULL. */
 	void (*pause)(struct device *dev);
@@ -149,10 +150,5 @@ void device_add(struct device *dev, struct machine *machine, const struct device
 		const char *name);
 /* Names a table and the object it describes as part of the device's state. */
 void device_add_section(struct device *dev, const struct state_table *table, void *object);
-
-#ifndef container_of
-#define container_of(ptr, type, member) \
-	((type *)((char *)(ptr) - offsetof(type, member)))
-#endif
 
 #endif

@@ -27,6 +27,7 @@ struct loop_fd {
 	void (*callback)(struct loop_fd *watch, uint32_t events);
 	/* the loop's own */
 	struct loop *loop;
+	uint64_t id;
 	struct loop_fd *next, **link;
 };
 

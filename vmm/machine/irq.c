@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Interrupts from devices to KVM's interrupt chips, and the guest's notifications to devices:
+ * the GSI routing table, lines with their irqfds, messages, ioeventfds.
+ *
+ * KVM_SET_GSI_ROUTING replaces the whole table, so the table is kept here and given again at every
+ * change. GSIs below GSI_PINS are the pins of the chips; those above are handed out for messages.
+ */
+#include "vmm/machine/irq.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define MSI_GSIS	1024
+#define PIN_ROUTES	(16 + GSI_PINS)
+#define MAX_ROUTES	(PIN_ROUTES + MSI_GSIS)
+
+struct msi_route {
+	bool allocated, set;
+	uint64_t address;
+	uint32_t data;
+};
+
+struct irq_routes {
+	pthread_mutex_t lock;	/* protects all below, and the order of KVM_SET_GSI_ROUTING calls */
+	struct msi_route msi[MSI_GSIS];
+	struct {
+		struct kvm_irq_routing head;
+		struct kvm_irq_routing_entry entries[MAX_ROUTES];
+	} table;		/* what KVM is given */
+};
+
+/* ------------------------------------------------------------------ routes */
+
+static void add_pin_route(struct kvm_irq_routing *head, unsigned int gsi, unsigned int chip,
+			  unsigned int pin)
+{
+	struct kvm_irq_routing_entry *entry = &head->entries[head->nr++];
+
+	*entry = (struct kvm_irq_routing_entry){ .gsi = gsi, .type = KVM_IRQ_ROUTING_IRQCHIP };
+	entry->u.irqchip.irqchip = chip;
+	entry->u.irqchip.pin = pin;
+}
+
+/* With the lock held. */
+static int routes_commit(struct machine *m)
+{
+	struct irq_routes *routes = m->routes;
+	struct kvm_irq_routing *head = &routes->table.head;
+
+	head->nr = 0;
+	head->flags = 0;
+	for (unsigned int gsi = 0; gsi < 16; gsi++)
+		add_pin_route(head, gsi, gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE,
+			      gsi % 8);
+	/* The timer comes in at pin 2 of the I/O APIC, as the MADT says and as PCs are wired: pin
+	 * 0 was the PIC's output. The PIC's own pin 2 is its cascade and no source's. */
+	for (unsigned int gsi = 0; gsi < GSI_PINS; gsi++)
+		if (gsi != 2)
+			add_pin_route(head, gsi, KVM_IRQCHIP_IOAPIC, gsi == GSI_PIT ? 2 : gsi);
+	for (unsigned int i = 0; i < MSI_GSIS; i++) {
+		struct kvm_irq_routing_entry *entry = &head->entries[head->nr];
+
+		if (!routes->msi[i].set)
+			continue;
+		*entry = (struct kvm_irq_routing_entry){
+			.gsi = GSI_PINS + i, .type = KVM_IRQ_ROUTING_MSI,
+		};
+		entry->u.msi.address_lo = routes->msi[i].address;
+		entry->u.msi.address_hi = routes->msi[i].address >> 32;
+		entry->u.msi.data = routes->msi[i].data;
+		head->nr++;
+	}
+	return machine_vm_ioctl(m, KVM_SET_GSI_ROUTING, head);
+}
+
+int machine_msi_route_alloc(struct machine *m, unsigned int *gsi)
+{
+	struct irq_routes *routes = m->routes;
+	int err = -ENOSPC;
+
+	pthread_mutex_lock(&routes->lock);
+	for (unsigned int i = 0; i < MSI_GSIS; i++) {
+		if (routes->msi[i].allocated)
+			continue;
+		routes->msi[i] = (struct msi_route){ .allocated = true };
+		*gsi = GSI_PINS + i;
+		err = 0;
+		break;
+	}
+	pthread_mutex_unlock(&routes->lock);
+	return err;
+}
+
+static struct msi_route *msi_route(struct machine *m, unsigned int gsi)
+{
+	unsigned int i = gsi - GSI_PINS;
+
+	return i < MSI_GSIS && m->routes->msi[i].allocated ? &m->routes->msi[i] : NULL;
+}
+
+int machine_msi_route_set(struct machine *m, unsigned int gsi, uint64_t address, uint32_t data)
+{
+	struct msi_route *route;
+	int err = 0;
+
+	pthread_mutex_lock(&m->routes->lock);
+	route = msi_route(m, gsi);
+	if (!route) {
+		err = -EINVAL;
+	} else if (!route->set || route->address != address || route->data != data) {
+		route->set = true;
+		route->address = address;
+		route->data = data;
+		err = routes_commit(m);
+	}
+	pthread_mutex_unlock(&m->routes->lock);
+	return err;
+}
+
+void machine_msi_route_free(struct machine *m, unsigned int gsi)
+{
+	struct msi_route *route;
+
+	pthread_mutex_lock(&m->routes->lock);
+	route = msi_route(m, gsi);
+	if (route) {
+		bool was_set = route->set;
+
+		*route = (struct msi_route){ 0 };
+		if (was_set)
+			routes_commit(m);
+	}
+	pthread_mutex_unlock(&m->routes->lock);
+}
+
+int machine_msi_send(struct machine *m, uint64_t address, uint32_t data)
+{
+	struct kvm_msi msi = {
+		.address_lo = address, .address_hi = address >> 32, .data = data,
+	};
+	int ret = machine_vm_ioctl(m, KVM_SIGNAL_MSI, &msi);
+
+	return ret < 0 ? ret : 0;
+}
+
+/* ------------------------------------------------------------------ eventfds */
+
+static int ioeventfd(struct machine *m, bool pio, uint64_t addr, unsigned int length,
+		     const uint64_t *match, int fd, uint32_t flags)
+{
+	struct kvm_ioeventfd io = {
+		.addr = addr, .len = length, .fd = fd, .datamatch = match ? *match : 0,
+		.flags = flags | (pio ? KVM_IOEVENTFD_FLAG_PIO : 0) |
+			 (match ? KVM_IOEVENTFD_FLAG_DATAMATCH : 0),
+	};
+
+	return machine_vm_ioctl(m, KVM_IOEVENTFD, &io);
+}
+
+int machine_ioeventfd_add(struct machine *m, bool pio, uint64_t addr, unsigned int length,
+			  const uint64_t *match, int fd)
+{
+	return ioeventfd(m, pio, addr, length, match, fd, 0);
+}
+
+int machine_ioeventfd_del(struct machine *m, bool pio, uint64_t addr, unsigned int length,
+			  const uint64_t *match, int fd)
+{
+	return ioeventfd(m, pio, addr, length, match, fd, KVM_IOEVENTFD_FLAG_DEASSIGN);
+}
+
+int machine_irqfd_add(struct machine *m, unsigned int gsi, int fd, int resample_fd)
+{
+	struct kvm_irqfd irqfd = { .fd = fd, .gsi = gsi };
+
+	if (resample_fd >= 0) {
+		irqfd.flags = KVM_IRQFD_FLAG_RESAMPLE;
+		irqfd.resamplefd = resample_fd;
+	}
+	return machine_vm_ioctl(m, KVM_IRQFD, &irqfd);
+}
+
+int machine_irqfd_del(struct machine *m, unsigned int gsi, int fd)
+{
+	struct kvm_irqfd irqfd = { .fd = fd, .gsi = gsi, .flags = KVM_IRQFD_FLAG_DEASSIGN };
+
+	return machine_vm_ioctl(m, KVM_IRQFD, &irqfd);
+}
+
+/* ------------------------------------------------------------------ lines */
+
+struct irq_line {
+	struct machine *machine;
+	unsigned int gsi;
+	bool level_triggered;
+	int fd;			/* raises the line; -1: the line does not exist yet */
+	int resample_fd;	/* level only: the guest ended the interrupt, KVM lowered the line */
+	struct loop_fd resample;
+
+	pthread_mutex_t lock;	/* protects "asserted" and the pins' levels */
+	unsigned int asserted;	/* pins that are high */
+};
+
+struct irq_lines {
+	pthread_mutex_t lock;	/* protects the making of lines */
+	struct irq_line line[GSI_PINS];
+};
+
+/*
+ * KVM raised the line when fd was written and lowers it by itself when the guest ends the
+ * interrupt; then it asks, by resample_fd, whether it should still be high.
+ */
+static void line_resample(struct loop_fd *watch, uint32_t events)
+{
+	struct irq_line *line = container_of(watch, struct irq_line, resample);
+	eventfd_t ignored;
+
+	eventfd_read(line->resample_fd, &ignored);
+	pthread_mutex_lock(&line->lock);
+	if (line->asserted)
+		eventfd_write(line->fd, 1);
+	pthread_mutex_unlock(&line->lock);
+}
+
+static void line_unmake(struct irq_line *line)
+{
+	loop_fd_del(&line->resample);
+	if (line->fd >= 0)
+		close(line->fd);
+	if (line->resample_fd >= 0)
+		close(line->resample_fd);
+	line->fd = line->resample_fd = -1;
+}
+
+static int line_make(struct irq_line *line, bool level)
+{
+	int err;
+
+	line->level_triggered = level;
+	line->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (line->fd < 0)
+		return -errno;
+	if (level) {
+		line->resample_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (line->resample_fd < 0) {
+			err = -errno;
+			goto out;
+		}
+		line->resample = (struct loop_fd){
+			.fd = line->resample_fd, .events = EPOLLIN, .callback = line_resample,
+		};
+		err = loop_fd_add(line->machine->loop, &line->resample);
+		if (err)
+			goto out;
+	}
+	err = machine_irqfd_add(line->machine, line->gsi, line->fd, line->resample_fd);
+out:
+	if (err)
+		line_unmake(line);
+	return err;
+}
+
+int irq_pin_connect(struct irq_pin *pin, struct machine *machine, unsigned int gsi, bool level)
+{
+	struct irq_lines *lines = machine->lines;
+	struct irq_line *line;
+	int err = 0;
+
+	if (gsi >= GSI_PINS)
+		return -EINVAL;
+	line = &lines->line[gsi];
+	pthread_mutex_lock(&lines->lock);
+	if (line->fd < 0)
+		err = line_make(line, level);
+	else if (line->level_triggered != level)
+		err = -EINVAL;
+	pthread_mutex_unlock(&lines->lock);
+	if (err)
+		return err;
+	pin->line = line;
+	pin->level = false;
+	return 0;
+}
+
+void irq_pin_set(struct irq_pin *pin, bool level)
+{
+	struct irq_line *line = pin->line;
+
+	if (!line)
+		return;
+	pthread_mutex_lock(&line->lock);
+	if (pin->level != level) {
+		pin->level = level;
+		line->asserted += level ? 1 : -1;
+		if (level && line->asserted == 1)
+			eventfd_write(line->fd, 1);
+	}
+	pthread_mutex_unlock(&line->lock);
+}
+
+/* ------------------------------------------------------------------ beginning and end */
+
+int machine_irq_init(struct machine *m)
+{
+	int err;
+
+	m->routes = calloc(1, sizeof(*m->routes));
+	m->lines = calloc(1, sizeof(*m->lines));
+	if (!m->routes || !m->lines) {
+		free(m->routes);
+		free(m->lines);
+		m->routes = NULL;
+		m->lines = NULL;
+		return -ENOMEM;
+	}
+	pthread_mutex_init(&m->routes->lock, NULL);
+	pthread_mutex_init(&m->lines->lock, NULL);
+	for (unsigned int gsi = 0; gsi < GSI_PINS; gsi++) {
+		struct irq_line *line = &m->lines->line[gsi];
+
+		line->machine = m;
+		line->gsi = gsi;
+		line->fd = line->resample_fd = -1;
+		pthread_mutex_init(&line->lock, NULL);
+	}
+	pthread_mutex_lock(&m->routes->lock);
+	err = routes_commit(m);
+	pthread_mutex_unlock(&m->routes->lock);
+	return err;
+}
+
+void machine_irq_destroy(struct machine *m)
+{
+	if (!m->lines)
+		return;
+	for (unsigned int gsi = 0; gsi < GSI_PINS; gsi++) {
+		line_unmake(&m->lines->line[gsi]);
+		pthread_mutex_destroy(&m->lines->line[gsi].lock);
+	}
+	pthread_mutex_destroy(&m->lines->lock);
+	pthread_mutex_destroy(&m->routes->lock);
+	free(m->lines);
+	free(m->routes);
+	m->lines = NULL;
+	m->routes = NULL;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The KVM API as libanykvm serves it in this process. The one file of vmm/ that knows the library.
+ * A build without the library has the provider too, but it does not open.
+ */
+#include "vmm/provider.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#ifdef HAVE_LIBANYKVM
+#include "kvm/anykvm.h"
+#else
+static int anykvm_open(void)
+{
+	return -ENOSYS;
+}
+
+static int anykvm_ioctl(int fd, unsigned long request, void *arg)
+{
+	return -ENOTTY;
+}
+
+static int anykvm_close(int fd)
+{
+	return -EBADF;
+}
+#endif
+
+static void *soft_mmap(size_t length, int fd, off_t offset)
+{
+	return mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset);
+}
+
+const struct kvm_provider kvm_provider_soft = {
+	.name = "soft",
+	.description = "libanykvm's software processor",
+	.open = anykvm_open,
+	.ioctl = anykvm_ioctl,
+	.mmap = soft_mmap,
+	.munmap = munmap,
+	.close = anykvm_close,
+};
