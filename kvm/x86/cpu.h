@@ -176,6 +176,8 @@ struct x86_cpu {
 		bool triple_fault;
 		bool init_pending, sipi_pending;
 		u8 sipi_vector;
+		bool extint_pending;		/* split irqchip: KVM_INTERRUPT's vector, for LINT0 */
+		u8 extint_vector;
 	} ev;
 	u32 mp_state;			/* KVM_MP_STATE_* */
 

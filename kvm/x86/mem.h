@@ -160,7 +160,7 @@ void x86_mmu_cr3_changed(struct x86_cpu *c, bool flush);
  * X86_OK or X86_FAULT (reserved bits in a PDPTE: #GP(0) is raised). */
 int x86_mmu_reconfigure(struct x86_cpu *c);
 /* Sets c->tlb for the access mode (CPL, SMAP, AC), and closes the fast path while data breakpoints are
- * armed: x86_update_mode calls it. */
+ * armed; sets c->watch. After any change of these, of DR7 and of c->debug; x86_update_mode calls it. */
 void x86_mmu_access_mode(struct x86_cpu *c);
 
 void x86_tlb_drop_host_page(struct x86_cpu *c, const u8 *host);	/* no entry executes from it */

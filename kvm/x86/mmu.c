@@ -315,6 +315,8 @@ void x86_mmu_access_mode(struct x86_cpu *c)
 	if (!c->mmu)
 		return;
 	closed = alignment_checked(c) || data_breakpoints(c);
+	c->watch = (c->dr7 & 0xff) ||
+		   (c->debug.control & (KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP));
 	c->tlb = c->tlbs[access_mode(c)];
 	c->tlb_ctx[0] = closed ? CTX_CLOSED : c->mmu->ctx[0];
 	c->tlb_ctx[1] = closed ? CTX_CLOSED : c->mmu->ctx[1];

@@ -37,7 +37,7 @@ struct x86_vm {
 	u32 disabled_exits;		/* KVM_X86_DISABLE_EXITS_* */
 	bool x2apic_format;		/* 32-bit APIC ids in the API */
 	bool x2apic_no_broadcast_quirk;
-	bool exception_payload;
+	bool exception_payload, triple_fault_event;	/* KVM_ENABLE_CAP */
 	u32 msr_exits;			/* KVM_CAP_X86_USER_SPACE_MSR */
 	struct os_mutex apic_map_lock;
 	void *apic_map;			/* lapic.c: destinations by id */

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM_RUN: the loop around guest code.
+ *
+ *     until the VMM is wanted:
+ *         asleep?        wait for an event
+ *         requests       what other threads asked for
+ *         events         at most one interrupt or exception is delivered
+ *         guest code     until somebody wants attention
+ */
+#include "kvm/core/kvm.h"
+#include "kvm/x86/events.h"
+#include "kvm/x86/irqchip.h"
+#include "kvm/x86/mem.h"
+
+/* A signal, or immediate_exit, asks for the VMM. */
+static bool interrupted(struct kvm_vcpu *v)
+{
+	return READ_ONCE(v->run->immediate_exit) || os_signal_pending(&v->sigmask);
+}
+
+/* Sleeps until the vCPU can run: HLT, or waiting for INIT and SIPI. 0, -EINTR. */
+static int sleep_until_event(struct kvm_vcpu *v)
+{
+	struct x86_cpu *c = &v->cpu;
+	int r;
+
+	for (;;) {
+		u64 deadline = ~0ull;
+
+		x86_accept_reset_signals(v);
+		if (c->mp_state == KVM_MP_STATE_RUNNABLE)
+			return 0;
+		if (c->mp_state == KVM_MP_STATE_HALTED) {
+			if (c->lapic)
+				kvm_lapic_run_timer(v);
+			if ((READ_ONCE(v->requests) & BIT(KVM_REQ_UNHALT)) || x86_wakes(v)) {
+				c->mp_state = KVM_MP_STATE_RUNNABLE;
+				return 0;
+			}
+			if (c->lapic)
+				deadline = kvm_lapic_next_deadline(v);
+		}
+		if (READ_ONCE(v->requests) & (BIT(KVM_REQ_VM_DEAD) | BIT(KVM_REQ_TRIPLE_FAULT)))
+			return 0;
+		r = os_event_wait(&v->wake, deadline, &v->run->immediate_exit);
+		if (r == -EINTR || interrupted(v))
+			return -EINTR;
+	}
+}
+
+/* What guest code left behind for the core. True: back to the VMM, run->exit_reason is set. */
+static bool core_exit(struct kvm_vcpu *v)
+{
+	struct x86_cpu *c = &v->cpu;
+
+	if (c->ev.triple_fault) {
+		c->ev.triple_fault = false;
+		c->halted = false;
+		v->run->exit_reason = KVM_EXIT_SHUTDOWN;
+		return true;
+	}
+	if (c->halted) {
+		c->halted = false;
+		if (c->lapic) {
+			c->mp_state = KVM_MP_STATE_HALTED;
+			return false;
+		}
+		v->run->exit_reason = KVM_EXIT_HLT;
+		return true;
+	}
+	if (kvm_check_request(v, KVM_REQ_DIRTY_RING_FULL)) {
+		v->run->exit_reason = KVM_EXIT_DIRTY_RING_FULL;
+		return true;
+	}
+	return false;
+}
+
+/* The loop proper. 0 with run->exit_reason set, or -errno. Entered on return only if it was on entry. */
+static int run_loop(struct kvm_vcpu *v)
+{
+	struct x86_cpu *c = &v->cpu;
+	int r;
+
+	for (;;) {
+		if (c->mp_state != KVM_MP_STATE_RUNNABLE) {
+			/* As in Linux, a processor that SIPI has just started first goes back to the VMM. */
+			bool waits_for_sipi = c->mp_state == KVM_MP_STATE_UNINITIALIZED;
+
+			r = sleep_until_event(v);
+			if (r)
+				return r;
+			if (waits_for_sipi && c->mp_state != KVM_MP_STATE_UNINITIALIZED)
+				return -EAGAIN;
+		}
+		kvm_vcpu_enter(v);
+		atomic_xchg(&c->attention, 0);	/* before looking: what comes later sets it again */
+		if (READ_ONCE(v->requests))
+			x86_serve_requests(v);
+		x86_accept_reset_signals(v);
+		if (c->mp_state != KVM_MP_STATE_RUNNABLE)
+			goto next;
+		if (v->kvm->dead || (READ_ONCE(v->requests) & BIT(KVM_REQ_VM_DEAD))) {
+			r = -EIO;
+			goto out;
+		}
+		if (interrupted(v)) {
+			r = -EINTR;
+			goto out;
+		}
+		r = x86_inject_events(v);
+		if (!r && !core_exit(v)) {
+			r = v->kvm->ops->run(v);
+			if (r == KVM_RUN_AGAIN && !core_exit(v)) {
+next:
+				kvm_vcpu_leave(v);
+				continue;
+			}
+		}
+		r = r < 0 ? r : 0;
+out:
+		kvm_vcpu_leave(v);
+		return r;
+	}
+}
+
+int kvm_vcpu_run(struct kvm_vcpu *v)
+{
+	struct x86_cpu *c = &v->cpu;
+	u64 old_mask = 0;
+	int r;
+
+	if (READ_ONCE(v->run->kvm_valid_regs) || READ_ONCE(v->run->kvm_dirty_regs))
+		return -EINVAL;		/* KVM_CAP_SYNC_REGS is not offered */
+	os_sigmask_enter(&v->sigmask, &old_mask);
+
+	x86_io_complete(c);
+	r = x86_run_begin(v);
+	if (r)
+		goto out;
+	/* The rest of a store that the VMM has seen in part. */
+	if (x86_io_exit_next_write(c))
+		goto out;
+	r = interrupted(v) ? -EINTR : run_loop(v);
+	if (r == -EINTR)
+		v->run->exit_reason = KVM_EXIT_INTR;
+out:
+	x86_run_end(v);
+	os_sigmask_leave(&v->sigmask, old_mask);
+	return r;
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Decoded instructions, kept by the host address that they were decoded from.
+ *
+ * Each vCPU has its own, so nothing here is locked. That a page was written is known from the
+ * core: while code made from a page is kept, no TLB holds the page writable, and the first write by any
+ * vCPU makes every vCPU forget the page's code (kvm_page_holds_code, kvm_page_written).
+ */
+#include "kvm/cpu/soft/soft.h"
+
+int soft_icache_init(struct soft_icache *ic)
+{
+	ic->arena = os_alloc_large(SOFT_ARENA_SIZE);
+	return ic->arena ? 0 : -ENOMEM;
+}
+
+void soft_icache_free(struct soft_icache *ic)
+{
+	if (ic->arena)
+		os_free_large(ic->arena, SOFT_ARENA_SIZE);
+	ic->arena = NULL;
+}
+
+static void empty(struct soft_icache *ic)
+{
+	memset(ic->front, 0, sizeof(ic->front));
+	memset(ic->hash, 0, sizeof(ic->hash));
+	memset(ic->pages, 0, sizeof(ic->pages));
+	ic->used = 0;
+	ic->reset = false;
+}
+
+/* What the instructions of a stale block become. */
+static int stale(struct x86_cpu *c, const struct x86_insn *i)
+{
+	return X86_RESTART;
+}
+
+/* A handler may be inside the block right now, so its memory stays; only what it does changes. */
+static void poison(struct soft_block *b)
+{
+	for (u32 k = 0; k < b->n; k++)
+		b->insn[k].fn = stale;
+	b->host = 0;
+}
+
+void soft_icache_drop_all(struct x86_cpu *c)
+{
+	struct soft_vcpu *s = c->soft;
+
+	if (s->current)
+		poison(s->current);
+	memset(s->icache.front, 0, sizeof(s->icache.front));
+	s->icache.reset = true;
+}
+
+static struct soft_code_page **page_link(struct soft_icache *ic, u64 host)
+{
+	struct soft_code_page **link = &ic->pages[soft_hash(host, 0, SOFT_PAGE_BITS)];
+
+	while (*link && (*link)->host != host)
+		link = &(*link)->next;
+	return link;
+}
+
+static void unhash(struct soft_icache *ic, struct soft_block *b)
+{
+	struct soft_block **link = &ic->hash[soft_hash(b->host, b->mode, SOFT_HASH_BITS)];
+
+	while (*link && *link != b)
+		link = &(*link)->hash_next;
+	if (*link)
+		*link = b->hash_next;
+}
+
+void soft_icache_drop_page(struct x86_cpu *c, u64 host)
+{
+	struct soft_icache *ic = soft_icache(c);
+	struct soft_code_page **link = page_link(ic, host), *page = *link;
+
+	if (!page)
+		return;
+	*link = page->next;
+	for (struct soft_block *b = page->blocks; b; b = b->page_next) {
+		unhash(ic, b);
+		poison(b);
+	}
+}
+
+static void *arena_take(struct soft_icache *ic, size_t size)
+{
+	void *p = ic->arena + ic->used;
+
+	ic->used += ALIGN_UP(size, 16);
+	return p;
+}
+
+/* Decodes from host on into b, within the page. Zero instructions: the first cannot be kept. */
+static void decode_block(struct x86_cpu *c, u64 host, struct soft_block *b)
+{
+	u32 room = PAGE_SIZE - (host & ~PAGE_MASK), at = 0;
+	u8 bytes[16];
+
+	b->host = host;
+	b->mode = c->mode;
+	b->n = 0;
+	while (b->n < SOFT_BLOCK_MAX && at < room) {
+		struct x86_insn *i = &b->insn[b->n];
+		u32 n = min(room - at, 15u);
+		int len;
+
+		/* A copy: another vCPU may write the page while it is decoded. */
+		memcpy(bytes, (void *)(host + at), n);
+		len = x86_decode(c->decoder, bytes, n, c->mode, c->features, i);
+		if (len <= 0)
+			break;
+		at += len;
+		b->n++;
+		if (i->op->attr & (X86_A_END | X86_A_SHADOW | X86_A_IO))
+			break;
+	}
+	b->bytes = at;
+}
+
+struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host)
+{
+	struct soft_icache *ic = soft_icache(c);
+	u32 slot = soft_hash(host, c->mode, SOFT_HASH_BITS);
+	size_t most = sizeof(struct soft_block) + SOFT_BLOCK_MAX * sizeof(struct x86_insn);
+	struct soft_code_page **page;
+	struct soft_block *b;
+
+	if (unlikely(ic->reset || ic->used + most + sizeof(**page) + 64 > SOFT_ARENA_SIZE))
+		empty(ic);
+	for (b = ic->hash[slot]; b; b = b->hash_next)
+		if (b->host == host && b->mode == c->mode)
+			goto found;
+
+	b = (struct soft_block *)(ic->arena + ic->used);
+	decode_block(c, host, b);
+	if (!b->n)
+		return NULL;
+	arena_take(ic, sizeof(*b) + b->n * sizeof(b->insn[0]));
+	b->hash_next = ic->hash[slot];
+	ic->hash[slot] = b;
+
+	page = page_link(ic, host & PAGE_MASK);
+	if (!*page) {
+		struct soft_code_page *p = arena_take(ic, sizeof(*p));
+
+		*p = (struct soft_code_page){ .host = host & PAGE_MASK };
+		*page = p;
+	}
+	b->page_next = (*page)->blocks;
+	(*page)->blocks = b;
+found:
+	ic->front[soft_hash(host, c->mode, SOFT_FRONT_BITS)] = b;
+	return b;
+}

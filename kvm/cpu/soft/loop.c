@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Running guest code.
+ *
+ * Two ways. The usual one runs a block of decoded instructions back to back; only between blocks does it
+ * look whether anybody wants something (c->attention, the VMM's immediate_exit). The careful one runs a
+ * single instruction with all that can go with one: breakpoints, single step, the interrupt shadow,
+ * RFLAGS.RF, CS's limit, and accesses to devices, which may need the VMM and then run the
+ * instruction again (mem.c).
+ */
+#include "kvm/cpu/soft/soft.h"
+#include "kvm/cpu/soft/vector.h"
+#include "kvm/x86/events.h"
+
+/* Between blocks and instructions: go on, or what soft_run returns. */
+#define GO_ON	100
+
+static __always_inline u64 code_lin(struct x86_cpu *c)
+{
+	return c->mode == X86_MODE_64 ? c_rip(c) : (u32)(c_rip(c) + c->seg[X86_SEG_CS].base);
+}
+
+/* Leaves for the VMM: KVM_RUN's result. */
+static int leave(struct x86_cpu *c)
+{
+	int error = c->run_error;
+
+	c->run_error = 0;
+	return error ? error : KVM_RUN_USER;
+}
+
+/* An instruction faulted; RIP is at it. */
+static int fault(struct x86_cpu *c)
+{
+	if (unlikely(x86_debug_intercepts(c, c->fault.vector))) {
+		x86_debug_exit(c, c->fault.vector, c->fault.payload, code_lin(c));
+		return KVM_RUN_USER;
+	}
+	/* A triple fault leaves ev.triple_fault for the core. */
+	return x86_deliver_fault(c) == X86_OK ? GO_ON : KVM_RUN_AGAIN;
+}
+
+/* Fetches and decodes the instruction at RIP. X86_OK; X86_FAULT, X86_EXIT, X86_RESTART. */
+static int fetch_one(struct x86_cpu *c, struct x86_insn *i)
+{
+	const struct x86_segment *cs = &c->seg[X86_SEG_CS];
+	u64 lin = code_lin(c);
+	u32 n = 15, room = PAGE_SIZE - (lin & ~PAGE_MASK), have;
+	bool limited = false;
+	u8 bytes[16];
+	int r, len;
+
+	if (c->mode != X86_MODE_64) {
+		if (c_rip(c) > cs->limit)
+			return x86_raise_err(c, X86_GP, 0);
+		if (cs->limit - c_rip(c) < n - 1) {
+			n = cs->limit - c_rip(c) + 1;
+			limited = true;
+		}
+	}
+	/* The next page only if this one's bytes do not make an instruction. */
+	have = x86_fetch(c, lin, bytes, min(n, room), &r);
+	if (r)
+		return r;
+	len = x86_decode(c->decoder, bytes, have, c->mode, c->features, i);
+	if (len == 0 && have < n) {
+		have += x86_fetch(c, (lin + have) & c->lin_mask, bytes + have, n - have, &r);
+		if (r)
+			return r;
+		len = x86_decode(c->decoder, bytes, have, c->mode, c->features, i);
+	}
+	if (len > 0)
+		return X86_OK;
+	if (len == -1)
+		return x86_raise(c, X86_UD);
+	(void)limited;	/* past the limit, or longer than 15 bytes: the same exception */
+	return x86_raise_err(c, X86_GP, 0);
+}
+
+/* What is due after an instruction has completed: traps, the VMM's single step, queued writes. */
+static int after_one(struct x86_cpu *c, bool tf, u8 shadow)
+{
+	u64 hits = c->debug.hit;
+
+	c->debug.hit = 0;
+	if (tf && !c->no_trap)
+		hits |= X86_DR6_BS;
+	c->no_trap = false;
+	/* MOV SS holds back a trap of its own; a data breakpoint it met is lost with it. */
+	if (shadow == 0 && c->int_shadow == X86_SHADOW_MOV_SS)
+		hits = 0;
+	if (c->debug.control & KVM_GUESTDBG_SINGLESTEP)
+		hits |= X86_DR6_BS;
+	if (likely(!hits))
+		return GO_ON;
+	if (x86_debug_intercepts(c, X86_DB)) {
+		x86_debug_exit(c, X86_DB, hits, code_lin(c));
+		return KVM_RUN_USER;
+	}
+	x86_raise(c, X86_DB);
+	c->fault.payload = hits;
+	return x86_deliver_fault(c) == X86_OK ? GO_ON : KVM_RUN_AGAIN;
+}
+
+/* One instruction, with every check. */
+static int run_one(struct x86_cpu *c)
+{
+	bool tf = c->rflags & X86_RFLAGS_TF;
+	u64 rf = c->rflags & X86_RFLAGS_RF;
+	u8 shadow = c->int_shadow;
+	struct x86_insn i;
+	u64 hits;
+	int r, next = GO_ON;
+
+	if (c->watch && !rf && (hits = x86_code_breakpoints(c, code_lin(c)))) {
+		if (x86_debug_intercepts(c, X86_DB)) {
+			x86_debug_exit(c, X86_DB, hits, code_lin(c));
+			return KVM_RUN_USER;
+		}
+		x86_raise(c, X86_DB);
+		c->fault.payload = hits;
+		return fault(c);
+	}
+	c->io.next_read = 0;
+	c->debug.hit = 0;
+	r = fetch_one(c, &i);
+	if (r == X86_FAULT)
+		return fault(c);
+	if (r == X86_EXIT)
+		return leave(c);
+	if (r == X86_RESTART)
+		return GO_ON;
+
+	c->int_shadow = 0;
+	c->rflags &= ~(u64)X86_RFLAGS_RF;
+	c->careful = true;
+	c->fault_rip = c_rip(c);
+	c_rip(c) += i.len;
+	r = i.fn(c, &i);
+	c->careful = false;
+
+	switch (r) {
+	case X86_OK:
+	case X86_DONE:
+		x86_io_begin(c);
+		next = after_one(c, tf, shadow);
+		break;
+	case X86_RESTART:	/* an iteration of a repeated string instruction is done */
+		c_rip(c) -= i.len;
+		x86_io_begin(c);
+		next = after_one(c, tf, shadow);
+		break;
+	case X86_FAULT:
+		c_rip(c) -= i.len;
+		x86_io_begin(c);
+		next = fault(c);
+		break;
+	default:		/* X86_EXIT: it runs again when the VMM has answered */
+		c_rip(c) -= i.len;
+		c->rflags |= rf;
+		c->int_shadow = shadow;
+		next = leave(c);
+		if (next < 0)
+			x86_io_begin(c);
+		return next;
+	}
+
+	if (next == KVM_RUN_USER) {
+		/* A debug exit while the instruction has one of its own to make: that one is lost to neither
+		 * side's harm only for writes, which stay queued. */
+		c->exit_user = false;
+		return next;
+	}
+	if (c->exit_user) {
+		c->exit_user = false;
+		return leave(c);
+	}
+	if (c->io.nr_writes && x86_io_exit_next_write(c))
+		return KVM_RUN_USER;
+	if (c->halted)
+		return KVM_RUN_AGAIN;
+	return next;
+}
+
+/* The block at RIP. NULL: *next says what to do instead. */
+static __noinline struct soft_block *find_block(struct x86_cpu *c, u64 lin, int *next)
+{
+	struct x86_mapping map;
+	struct soft_block *b;
+	int r;
+
+	*next = GO_ON;
+	if (c->mode == X86_MODE_64 && (u64)((s64)(lin << 16) >> 16) != lin) {
+		x86_raise_err(c, X86_GP, 0);
+		*next = fault(c);
+		return NULL;
+	}
+	r = x86_translate(c, lin, X86_FETCH, false, &map);
+	if (unlikely(r)) {
+		if (r == X86_FAULT)
+			*next = fault(c);
+		else if (r == X86_EXIT)
+			*next = leave(c);
+		return NULL;
+	}
+	b = map.host ? soft_icache_find(c, (u64)map.host) : NULL;
+	if (!b)
+		*next = run_one(c);
+	return b;
+}
+
+static __always_inline int run_block(struct x86_cpu *c)
+{
+	u64 lin = code_lin(c), host;
+	struct x86_tlb_entry *e = x86_tlb_slot(c, lin);
+	struct soft_vcpu *s = c->soft;
+	const struct x86_insn *i, *end;
+	struct soft_block *b;
+	int r, next;
+
+	host = lin + e->addend;
+	b = s->icache.front[soft_hash(host, c->mode, SOFT_FRONT_BITS)];
+	if (unlikely(!x86_tlb_hit(c, lin, 1, e->ex) || !b || b->host != host || b->mode != c->mode)) {
+		b = find_block(c, lin, &next);
+		if (!b)
+			return next;
+		/* Making the block may have waited for other vCPUs, and they for this one. */
+		if (unlikely(READ_ONCE(c->attention)))
+			return KVM_RUN_AGAIN;
+	}
+	if (unlikely(c->seg_check & BIT(X86_SEG_CS)) && c->mode != X86_MODE_64 &&
+	    (c_rip(c) > c->seg[X86_SEG_CS].limit ||
+	     c->seg[X86_SEG_CS].limit - c_rip(c) < b->bytes - 1u))
+		return run_one(c);
+
+	s->current = b;
+	i = b->insn;
+	end = i + b->n;
+	do {
+		c_rip(c) += i->len;
+		r = i->fn(c, i);
+		if (unlikely(r))
+			goto stopped;
+	} while (++i != end);
+	s->current = NULL;
+	return GO_ON;
+
+stopped:
+	s->current = NULL;
+	if (r == X86_DONE) {
+		c->no_trap = false;
+		if (unlikely(c->exit_user)) {
+			c->exit_user = false;
+			return leave(c);
+		}
+		return c->halted ? KVM_RUN_AGAIN : GO_ON;
+	}
+	c_rip(c) -= i->len;
+	switch (r) {
+	case X86_FAULT:
+		return fault(c);
+	case X86_EXIT:
+		return leave(c);
+	case X86_CAREFUL:
+		return run_one(c);
+	default:		/* X86_RESTART */
+		return GO_ON;
+	}
+}
+
+int soft_run(struct kvm_vcpu *v)
+{
+	struct x86_cpu *c = &v->cpu;
+	int r = GO_ON;
+
+	if (c->io.nr_reads)	/* the VMM answered: the instruction goes on alone */
+		r = run_one(c);
+	while (r == GO_ON) {
+		if (unlikely(READ_ONCE(c->attention) || READ_ONCE(*c->stop)))
+			return KVM_RUN_AGAIN;
+		if (unlikely((c->rflags & (X86_RFLAGS_TF | X86_RFLAGS_RF)) || c->int_shadow || c->watch))
+			r = run_one(c);
+		else
+			r = run_block(c);
+	}
+	return r;
+}

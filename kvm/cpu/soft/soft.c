@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The software processor as the core sees it: its table of operations, and set-up. */
+#include "kvm/cpu/soft/soft.h"
+#include "kvm/cpu/soft/vector.h"
+
+static int soft_vm_create(struct kvm *kvm)
+{
+	struct soft_vm *vm = os_alloc(sizeof(*vm));
+	int r;
+
+	if (!vm)
+		return -ENOMEM;
+	r = x86_decoder_init(&vm->decoder, soft_host_exec);
+	if (r)
+		goto out_free;
+	r = soft_vector_vm_create(&vm->vector);
+	if (r)
+		goto out_decoder;
+	kvm->cpu = vm;
+	kvm->arch.decoder = &vm->decoder;
+	return 0;
+
+out_decoder:
+	x86_decoder_free(&vm->decoder);
+out_free:
+	os_free(vm);
+	return r;
+}
+
+static void soft_vm_destroy(struct kvm *kvm)
+{
+	struct soft_vm *vm = kvm->cpu;
+
+	soft_vector_vm_destroy(&vm->vector);
+	x86_decoder_free(&vm->decoder);
+	os_free(vm);
+	kvm->cpu = NULL;
+	kvm->arch.decoder = NULL;
+}
+
+static int soft_vcpu_create(struct kvm_vcpu *v)
+{
+	struct soft_vcpu *s = os_alloc(sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	r = soft_icache_init(&s->icache);
+	if (r) {
+		os_free(s);
+		return r;
+	}
+	v->cpu.soft = s;
+	v->cpu.decoder = v->kvm->arch.decoder;
+	return 0;
+}
+
+static void soft_vcpu_destroy(struct kvm_vcpu *v)
+{
+	struct soft_vcpu *s = v->cpu.soft;
+
+	soft_icache_free(&s->icache);
+	os_free(s);
+	v->cpu.soft = NULL;
+}
+
+static void soft_features_changed(struct kvm_vcpu *v)
+{
+	soft_icache_drop_all(&v->cpu);
+}
+
+static void soft_drop_code(struct kvm_vcpu *v, gfn_t gfn)
+{
+	struct kvm_page page;
+
+	/* A page that has no memory now had some before: its slot went, and all translations with it. */
+	if (gfn == ~0ull || kvm_find_page(v, gfn << PAGE_SHIFT, false, &page) || !page.host) {
+		soft_icache_drop_all(&v->cpu);
+		x86_tlb_flush_all(&v->cpu);
+		return;
+	}
+	soft_icache_drop_page(&v->cpu, (u64)page.host);
+	/* The next fetch from the page has to announce again that code is made from it. */
+	x86_tlb_drop_host_page(&v->cpu, page.host);
+}
+
+const struct kvm_cpu_ops soft_cpu_ops = {
+	.name = "soft",
+	.vm_create = soft_vm_create,
+	.vm_destroy = soft_vm_destroy,
+	.vcpu_create = soft_vcpu_create,
+	.vcpu_destroy = soft_vcpu_destroy,
+	.run = soft_run,
+	.features_changed = soft_features_changed,
+	.drop_code = soft_drop_code,
+};

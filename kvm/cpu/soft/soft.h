@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The software processor: runs guest code on a host without virtualization hardware.
+ *
+ *   soft.c    what the core calls: the kvm_cpu_ops table, set-up
+ *   loop.c    running: blocks of decoded instructions, and single ones with every check
+ *   icache.c  decoded code, by host address
+ *   vector.h  x87 and vector instructions, run on the host's own units
+ */
+#ifndef KVM_CPU_SOFT_H
+#define KVM_CPU_SOFT_H
+
+#include "kvm/core/kvm.h"
+#include "kvm/x86/mem.h"
+
+#define SOFT_BLOCK_MAX	64	/* instructions */
+
+/*
+ * Decoded code from one page, up to a branch or whatever else ends a block. Keyed by the host address
+ * of its first byte and by mode: that the linear address still maps there is what the TLB is asked at each
+ * entry, so no flush ever has to touch blocks.
+ */
+struct soft_block {
+	u64 host;
+	u32 mode;			/* X86_MODE_* */
+	u16 n;				/* instructions */
+	u16 bytes;
+	struct soft_block *hash_next;
+	struct soft_block *page_next;	/* others from the same page */
+	struct x86_insn insn[];
+};
+
+#define SOFT_FRONT_BITS	13
+#define SOFT_HASH_BITS	15
+#define SOFT_PAGE_BITS	12
+#define SOFT_ARENA_SIZE	(64ull << 20)	/* address space; touched as it fills */
+
+/* The code of one page. */
+struct soft_code_page {
+	u64 host;
+	struct soft_block *blocks;
+	struct soft_code_page *next;
+};
+
+/* A vCPU's decoded code. Memory comes from an arena that is emptied as a whole. */
+struct soft_icache {
+	struct soft_block *front[1 << SOFT_FRONT_BITS];	/* last block by hash: one compare */
+	struct soft_block *hash[1 << SOFT_HASH_BITS];
+	struct soft_code_page *pages[1 << SOFT_PAGE_BITS];
+	u8 *arena;
+	size_t used;
+	bool reset;			/* empty it before the next lookup */
+};
+
+struct soft_vcpu {
+	struct soft_icache icache;
+	struct soft_block *current;	/* the block that is running */
+};
+
+/* What hangs on kvm->cpu. */
+struct soft_vm {
+	struct x86_decoder decoder;
+};
+
+static __always_inline struct soft_icache *soft_icache(struct x86_cpu *c)
+{
+	return &((struct soft_vcpu *)c->soft)->icache;
+}
+
+/* ---- icache.c ---- */
+int soft_icache_init(struct soft_icache *ic);
+void soft_icache_free(struct soft_icache *ic);
+/* The block at host address `host`, which is lin in the guest; decoded if it is not there. NULL where
+ * the first instruction cannot be kept (it crosses the page, or is undefined): run it alone. */
+struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host);
+/* Code made from the host page at `host` is stale: forgotten, and stopped if it is running now. */
+void soft_icache_drop_page(struct x86_cpu *c, u64 host);
+void soft_icache_drop_all(struct x86_cpu *c);
+
+static __always_inline u32 soft_hash(u64 host, u32 mode, u32 bits)
+{
+	u64 h = (host ^ ((u64)mode << 40)) * 0x9e3779b97f4a7c15ull;
+
+	return h >> (64 - bits);
+}
+
+/* ---- loop.c ---- */
+int soft_run(struct kvm_vcpu *v);
+
+#endif

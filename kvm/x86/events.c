@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Events and when they are taken (SDM volume 3, 6.9 and 10; KVM's api.rst on VCPU_EVENTS, MP_STATE and
+ * SET_GUEST_DEBUG). Delivery itself is exception.c's.
+ */
+#include "kvm/x86/events.h"
+#include "kvm/x86/irqchip.h"
+#include "kvm/x86/mem.h"
+
+/* ---- requests ---- */
+
+static void drop_stale_code(struct kvm_vcpu *v)
+{
+	gfn_t gfns[KVM_STALE_CODE_MAX];
+	u32 n;
+
+	os_mutex_lock(&v->stale_lock);
+	n = v->nr_stale;
+	memcpy(gfns, v->stale_code, sizeof(gfns));
+	v->nr_stale = 0;
+	os_mutex_unlock(&v->stale_lock);
+	if (n > KVM_STALE_CODE_MAX) {
+		v->kvm->ops->drop_code(v, ~0ull);
+		return;
+	}
+	for (u32 i = 0; i < n; i++)
+		v->kvm->ops->drop_code(v, gfns[i]);
+}
+
+void x86_serve_requests(struct kvm_vcpu *v)
+{
+	struct x86_cpu *c = &v->cpu;
+
+	if (kvm_check_request(v, KVM_REQ_SLOTS)) {
+		/* Host addresses may mean something else now. */
+		v->kvm->ops->drop_code(v, ~0ull);
+		x86_tlb_flush_all(c);
+	}
+	if (kvm_check_request(v, KVM_REQ_TLB_FLUSH))
+		x86_tlb_flush_all(c);
+	if (kvm_check_request(v, KVM_REQ_TLB_WRITES))
+		x86_tlb_drop_writes(c);
+	if (kvm_check_request(v, KVM_REQ_CODE))
+		drop_stale_code(v);
+	if (kvm_check_request(v, KVM_REQ_TIMER) && c->lapic)
+		kvm_lapic_run_timer(v);
+	if (kvm_check_request(v, KVM_REQ_MASTERCLOCK) || kvm_check_request(v, KVM_REQ_CLOCK_UPDATE))
+		kvm_pv_update_clock(v);
+	if (kvm_check_request(v, KVM_REQ_STEAL_UPDATE))
+		kvm_pv_update_steal(v);
+	if (kvm_check_request(v, KVM_REQ_TRIPLE_FAULT))
+		c->ev.triple_fault = true;
+	kvm_check_request(v, KVM_REQ_EVENT);
+	kvm_check_request(v, KVM_REQ_UNHALT);
+}
+
+void x86_accept_reset_signals(struct kvm_vcpu *v)
+{
+	struct x86_cpu *c = &v->cpu;
+
+	if (atomic_xchg(&c->ev.init_pending, false)) {
+		x86_reset(c, true);
+		if (c->lapic)
+			kvm_lapic_reset(v, true);
+		c->halted = false;
+		x86_io_begin(c);
+		c->mp_state = c->apic_base & X86_APIC_BASE_BSP ? KVM_MP_STATE_RUNNABLE
+							       : KVM_MP_STATE_INIT_RECEIVED;
+	}
+	if (atomic_xchg(&c->ev.sipi_pending, false) && c->mp_state == KVM_MP_STATE_INIT_RECEIVED) {
+		struct x86_segment *cs = &c->seg[X86_SEG_CS];
+		u8 vector = c->ev.sipi_vector;
+
+		cs->sel = vector << 8;
+		cs->base = (u64)vector << 12;
+		c_rip(c) = 0;
+		x86_update_mode(c);
+		c->mp_state = KVM_MP_STATE_RUNNABLE;
+	}
+}
+
+/* ---- what may be taken now ---- */
+
+static bool interrupts_open(const struct x86_cpu *c)
+{
+	return (c->rflags & X86_RFLAGS_IF) && !c->int_shadow;
+}
+
+static bool nmi_open(const struct x86_cpu *c)
+{
+	return !c->ev.nmi_masked && !c->int_shadow;
+}
+
+bool x86_wakes(struct kvm_vcpu *v)
+{
+	struct x86_cpu *c = &v->cpu;
+
+	if (c->ev.exception_pending || c->ev.triple_fault || c->ev.interrupt_injected)
+		return true;
+	if (READ_ONCE(c->ev.nmi_pending) && !c->ev.nmi_masked)
+		return true;
+	return (c->rflags & X86_RFLAGS_IF) && kvm_has_interrupt(v);
+}
+
+/* Where delivery met a triple fault, the core turns ev.triple_fault into an exit. */
+static void deliver(struct x86_cpu *c, u8 vector)
+{
+	c->halted = false;
+	x86_deliver_interrupt(c, vector);
+}
+
+int x86_inject_events(struct kvm_vcpu *v)
+{
+	struct x86_cpu *c = &v->cpu;
+	struct kvm_run *run = v->run;
+	bool in_user = v->kvm->arch.irqchip_mode == KVM_IRQCHIP_NONE;
+
+	c->event_waiting = false;
+	/* An instruction that waits for the VMM's answer goes first: it was begun. */
+	if (c->io.nr_reads)
+		return 0;
+	if (c->ev.exception_pending) {
+		c->ev.exception_pending = false;
+		c->fault = c->ev.exception;
+		x86_deliver_fault(c);
+	} else if (c->ev.interrupt_injected) {
+		c->ev.interrupt_injected = false;
+		deliver(c, c->ev.interrupt_vector);
+	} else if (READ_ONCE(c->ev.nmi_pending) && nmi_open(c)) {
+		__atomic_sub_fetch(&c->ev.nmi_pending, 1, __ATOMIC_SEQ_CST);
+		c->ev.nmi_masked = true;
+		deliver(c, X86_NMI);
+	} else if (!in_user && kvm_has_interrupt(v) && interrupts_open(c)) {
+		int vector = kvm_take_interrupt(v);
+
+		if (vector >= 0)
+			deliver(c, vector);
+	}
+	if (c->ev.triple_fault)
+		return 0;
+
+	/* What is left waits for IF, IRET, or the end of the shadow. */
+	if (READ_ONCE(c->ev.nmi_pending) || (!in_user && kvm_has_interrupt(v))) {
+		c->event_waiting = true;
+		if (interrupts_open(c) || c->int_shadow)
+			atomic_or(&c->attention, X86_ATTN_EVENT);
+	}
+	if (in_user && READ_ONCE(run->request_interrupt_window)) {
+		if (interrupts_open(c) && !c->ev.interrupt_injected) {
+			run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
+			return KVM_RUN_USER;
+		}
+		c->event_waiting = true;
+		if (c->int_shadow)
+			atomic_or(&c->attention, X86_ATTN_EVENT);
+	}
+	return 0;
+}
+
+int x86_run_begin(struct kvm_vcpu *v)
+{
+	struct x86_cpu *c = &v->cpu;
+
+	/* With the local APIC in the VMM, CR8 passes through kvm_run. */
+	if (!c->lapic && x86_set_cr8(c, READ_ONCE(v->run->cr8)))
+		return -EINVAL;
+	return 0;
+}
+
+void x86_run_end(struct kvm_vcpu *v)
+{
+	struct x86_cpu *c = &v->cpu;
+	struct kvm_run *run = v->run;
+
+	run->if_flag = !!(c->rflags & X86_RFLAGS_IF);
+	run->cr8 = c->lapic ? kvm_lapic_get_cr8(v) : c->cr8;
+	run->apic_base = c->apic_base;
+	run->flags = c->ev.smm ? KVM_RUN_X86_SMM : 0;
+	run->ready_for_interrupt_injection =
+		v->kvm->arch.irqchip_mode != KVM_IRQCHIP_NONE ||
+		(interrupts_open(c) && !c->ev.interrupt_injected && !c->ev.exception_pending &&
+		 !c->io.nr_reads);
+}
+
+/* ---- debugging by the VMM ---- */
+
+bool x86_debug_intercepts(const struct x86_cpu *c, u8 vector)
+{
+	if (likely(!c->debug.control))
+		return false;
+	if (vector == X86_BP)
+		return c->debug.control & KVM_GUESTDBG_USE_SW_BP;
+	if (vector == X86_DB)
+		return c->debug.control & (KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP);
+	return false;
+}
+
+void x86_debug_exit(struct x86_cpu *c, u8 vector, u64 dr6_bits, u64 pc)
+{
+	struct kvm_run *run = c->vcpu->run;
+
+	run->exit_reason = KVM_EXIT_DEBUG;
+	run->debug.arch.exception = vector;
+	run->debug.arch.pad = 0;
+	run->debug.arch.pc = pc;
+	run->debug.arch.dr6 = vector == X86_DB ? X86_DR6_FIXED | dr6_bits : 0;
+	run->debug.arch.dr7 = c->debug.control & KVM_GUESTDBG_USE_HW_BP ? c->debug.dr7 : c->dr7;
+}
+
+u64 x86_code_breakpoints(const struct x86_cpu *c, u64 lin)
+{
+	bool host = c->debug.control & KVM_GUESTDBG_USE_HW_BP;
+	u64 dr7 = host ? c->debug.dr7 : c->dr7;
+	const u64 *dr = host ? c->debug.dr : c->dr;
+	u64 hits = 0;
+
+	for (int i = 0; i < 4; i++)
+		if ((dr7 & (3ull << (i * 2))) && !(dr7 & (3ull << (16 + i * 4))) && dr[i] == lin)
+			hits |= BIT(i);
+	return hits;
+}
+
+int kvm_x86_set_guest_debug(struct kvm_vcpu *v, const struct kvm_guest_debug *d)
+{
+	struct x86_cpu *c = &v->cpu;
+
+	if (d->control & (KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP)) {
+		if (c->ev.exception_pending)
+			return -EBUSY;
+		c->ev.exception = (struct x86_fault){
+			.vector = d->control & KVM_GUESTDBG_INJECT_DB ? X86_DB : X86_BP };
+		c->ev.exception_pending = true;
+	}
+	c->debug.control = d->control;
+	if (!(d->control & KVM_GUESTDBG_ENABLE))
+		c->debug.control = 0;
+	for (int i = 0; i < 4; i++)
+		c->debug.dr[i] = d->arch.debugreg[i];
+	c->debug.dr7 = d->arch.debugreg[7];
+	x86_mmu_access_mode(c);
+	return 0;
+}
+
+/* ---- the API's ---- */
+
+int kvm_x86_interrupt(struct kvm_vcpu *v, u32 irq)
+{
+	struct x86_cpu *c = &v->cpu;
+
+	if (irq >= 256)
+		return -EINVAL;
+	if (v->kvm->arch.irqchip_mode == KVM_IRQCHIP_KERNEL)
+		return -ENXIO;
+	if (v->kvm->arch.irqchip_mode == KVM_IRQCHIP_SPLIT) {
+		/* An ExtINT from the VMM's PIC, to be fetched through LINT0. */
+		if (c->ev.extint_pending)
+			return -EEXIST;
+		c->ev.extint_vector = irq;
+		c->ev.extint_pending = true;
+	} else {
+		c->ev.interrupt_injected = true;
+		c->ev.interrupt_soft = false;
+		c->ev.interrupt_vector = irq;
+	}
+	kvm_make_request(v, KVM_REQ_EVENT);
+	return 0;
+}
+
+int kvm_x86_nmi(struct kvm_vcpu *v)
+{
+	struct x86_cpu *c = &v->cpu;
+
+	/* One being handled, one waiting: the processor remembers no more. */
+	if (READ_ONCE(c->ev.nmi_pending) < 2)
+		__atomic_add_fetch(&c->ev.nmi_pending, 1, __ATOMIC_SEQ_CST);
+	kvm_make_request(v, KVM_REQ_EVENT);
+	return 0;
+}
+
+int kvm_x86_get_vcpu_events(struct kvm_vcpu *v, struct kvm_vcpu_events *e)
+{
+	struct x86_cpu *c = &v->cpu;
+	const struct x86_fault *f = &c->ev.exception;
+	bool payload = v->kvm->arch.exception_payload;
+
+	memset(e, 0, sizeof(*e));
+	if (c->ev.exception_pending) {
+		/* Without the payload capability a pending exception looks already injected, and what it would put
+		 * in CR2 or DR6 goes there now. */
+		e->exception.injected = !payload;
+		e->exception.pending = payload;
+		e->exception.nr = f->vector;
+		e->exception.has_error_code = f->has_error;
+		e->exception.error_code = f->error;
+		if (payload && (f->vector == X86_PF || f->vector == X86_DB)) {
+			e->exception_has_payload = 1;
+			e->exception_payload = f->payload;
+		}
+	}
+	e->interrupt.injected = c->ev.interrupt_injected && !c->ev.interrupt_soft;
+	e->interrupt.nr = c->ev.interrupt_vector;
+	e->interrupt.soft = 0;
+	e->interrupt.shadow = c->int_shadow == X86_SHADOW_MOV_SS ? KVM_X86_SHADOW_INT_MOV_SS :
+			      c->int_shadow == X86_SHADOW_STI ? KVM_X86_SHADOW_INT_STI : 0;
+	e->nmi.pending = READ_ONCE(c->ev.nmi_pending) != 0;
+	e->nmi.masked = c->ev.nmi_masked;
+	e->sipi_vector = c->ev.sipi_vector;
+	e->smi.smm = c->ev.smm;
+	e->smi.pending = c->ev.smi_pending;
+	e->smi.latched_init = c->ev.smi_latched;
+	e->flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
+	if (v->kvm->arch.triple_fault_event) {
+		e->triple_fault.pending = c->ev.triple_fault;
+		e->flags |= KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
+	}
+	if (payload)
+		e->flags |= KVM_VCPUEVENT_VALID_PAYLOAD;
+	return 0;
+}
+
+int kvm_x86_set_vcpu_events(struct kvm_vcpu *v, const struct kvm_vcpu_events *e)
+{
+	struct x86_cpu *c = &v->cpu;
+	bool payload = v->kvm->arch.exception_payload;
+
+	if (e->flags & ~(KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SIPI_VECTOR |
+			 KVM_VCPUEVENT_VALID_SHADOW | KVM_VCPUEVENT_VALID_SMM |
+			 KVM_VCPUEVENT_VALID_PAYLOAD | KVM_VCPUEVENT_VALID_TRIPLE_FAULT))
+		return -EINVAL;
+	if (e->flags & KVM_VCPUEVENT_VALID_PAYLOAD) {
+		if (!payload)
+			return -EINVAL;
+		if (e->exception.pending && e->exception.injected)
+			return -EINVAL;
+	}
+	if ((e->exception.injected || e->exception.pending) &&
+	    (e->exception.nr > 31 || e->exception.nr == X86_NMI))
+		return -EINVAL;
+	if ((e->flags & KVM_VCPUEVENT_VALID_SMM) && (e->smi.smm || e->smi.pending))
+		return -EINVAL;	/* no system management mode here */
+	if ((e->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT) && !v->kvm->arch.triple_fault_event)
+		return -EINVAL;
+
+	c->ev.exception_pending = e->exception.injected ||
+				  ((e->flags & KVM_VCPUEVENT_VALID_PAYLOAD) && e->exception.pending);
+	c->ev.exception = (struct x86_fault){
+		.vector = e->exception.nr,
+		.has_error = e->exception.has_error_code,
+		.error = e->exception.error_code,
+		/* Delivery stores the payload in CR2: an injected fault's is there already. */
+		.payload = (e->flags & KVM_VCPUEVENT_VALID_PAYLOAD) && e->exception_has_payload ?
+			e->exception_payload : e->exception.nr == X86_PF ? c->cr2 : 0,
+	};
+	c->ev.interrupt_injected = e->interrupt.injected;
+	c->ev.interrupt_vector = e->interrupt.nr;
+	c->ev.interrupt_soft = e->interrupt.soft;
+	if (e->flags & KVM_VCPUEVENT_VALID_SHADOW)
+		c->int_shadow = e->interrupt.shadow & KVM_X86_SHADOW_INT_MOV_SS ? X86_SHADOW_MOV_SS :
+				e->interrupt.shadow & KVM_X86_SHADOW_INT_STI ? X86_SHADOW_STI : 0;
+	if (e->flags & KVM_VCPUEVENT_VALID_NMI_PENDING)
+		WRITE_ONCE(c->ev.nmi_pending, !!e->nmi.pending);
+	c->ev.nmi_masked = e->nmi.masked;
+	if ((e->flags & KVM_VCPUEVENT_VALID_SIPI_VECTOR) && c->lapic)
+		c->ev.sipi_vector = e->sipi_vector;
+	if (e->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT)
+		c->ev.triple_fault = e->triple_fault.pending;
+	kvm_make_request(v, KVM_REQ_EVENT);
+	return 0;
+}
+
+int kvm_x86_get_mp_state(struct kvm_vcpu *v, struct kvm_mp_state *s)
+{
+	struct x86_cpu *c = &v->cpu;
+
+	x86_accept_reset_signals(v);
+	s->mp_state = c->mp_state;
+	return 0;
+}
+
+int kvm_x86_set_mp_state(struct kvm_vcpu *v, const struct kvm_mp_state *s)
+{
+	struct x86_cpu *c = &v->cpu;
+
+	switch (s->mp_state) {
+	case KVM_MP_STATE_RUNNABLE:
+		break;
+	case KVM_MP_STATE_UNINITIALIZED:
+	case KVM_MP_STATE_INIT_RECEIVED:
+	case KVM_MP_STATE_SIPI_RECEIVED:
+	case KVM_MP_STATE_HALTED:
+		/* Only a local APIC of ours can end these. */
+		if (!c->lapic)
+			return -EINVAL;
+		break;
+	default:
+		return -EINVAL;
+	}
+	if (s->mp_state == KVM_MP_STATE_SIPI_RECEIVED) {
+		c->mp_state = KVM_MP_STATE_INIT_RECEIVED;
+		store_release(&c->ev.sipi_pending, true);
+	} else {
+		c->mp_state = s->mp_state;
+	}
+	kvm_make_request(v, KVM_REQ_EVENT);
+	return 0;
+}
+
+int kvm_x86_translate(struct kvm_vcpu *v, struct kvm_translation *t)
+{
+	struct x86_walk w;
+	bool ok;
+
+	kvm_vcpu_enter(v);
+	x86_serve_requests(v);
+	ok = x86_walk(&v->cpu, t->linear_address, 0, false, &w) == X86_OK;
+	kvm_vcpu_leave(v);
+	t->physical_address = ok ? w.gpa : ~0ull;
+	t->valid = ok;
+	t->writeable = 1;	/* what Linux answers */
+	t->usermode = 0;
+	return 0;
+}
+
+int kvm_x86_vcpu_init(struct kvm_vcpu *v)
+{
+	struct x86_cpu *c = &v->cpu;
+	int r;
+
+	c->vcpu = v;
+	c->stop = &v->run->immediate_exit;
+	c->phys_bits = 36;
+	r = x86_mmu_init(c);
+	if (r)
+		return r;
+	r = kvm_pv_init(v);
+	if (r)
+		goto out;
+	if (v->kvm->arch.irqchip_mode != KVM_IRQCHIP_NONE) {
+		r = kvm_lapic_create(v);
+		if (r)
+			goto out;
+	}
+	c->mp_state = v->id == v->kvm->arch.bsp_vcpu_id || v->kvm->arch.irqchip_mode == KVM_IRQCHIP_NONE ?
+		KVM_MP_STATE_RUNNABLE : KVM_MP_STATE_UNINITIALIZED;
+	x86_reset(c, false);
+	return 0;
+out:
+	kvm_x86_vcpu_free(v);
+	return r;
+}
+
+void kvm_x86_vcpu_free(struct kvm_vcpu *v)
+{
+	kvm_lapic_destroy(v);
+	kvm_pv_free(v);
+	x86_mmu_free(&v->cpu);
+	os_free(v->cpu.cpuid);
+	v->cpu.cpuid = NULL;
+}
