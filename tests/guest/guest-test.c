@@ -172,7 +172,7 @@ static bool selected(const struct test *test, char **names, int count)
 static void run_provider(char **names, int count, bool known_wrong)
 {
 	char why[1100];
-	int fd, where;
+	int fd;
 
 	fd = provider->open();
 	if (fd < 0) {
@@ -180,7 +180,8 @@ static void run_provider(char **names, int count, bool known_wrong)
 		return;
 	}
 	provider->close(fd);
-	where = probe(why, sizeof(why));
+	environment = 0;
+	environment = probe(why, sizeof(why));
 	printf("# %s: %s%s%s\n", provider->name, provider->description, why[0] ? "; " : "", why);
 	for (size_t i = 0; i < test_count; i++) {
 		const struct test *t = &tests[i];
@@ -188,9 +189,9 @@ static void run_provider(char **names, int count, bool known_wrong)
 
 		if (!selected(t, names, count))
 			continue;
-		if (where == ON_PARAVIRT)
+		if (environment == ON_PARAVIRT)
 			known = t->wrong_on_paravirt;
-		else if (where == ON_TCG)
+		else if (environment == ON_TCG)
 			known = t->wrong_on_tcg;
 		if (!known_wrong)
 			known = NULL;

@@ -129,6 +129,8 @@
 #define RECORD_NEEDS	2
 #define RECORD_WRONG	3
 #define ON_PARAVIRT	1		/* a KVM that emulates ring 0, without the hardware */
+/* The common reason for the first: what ring 0 does there is emulated, and this is not. */
+#define NOT_EMULATED(what)	"its emulator, which runs ring 0, has no " what
 #define ON_TCG		2		/* Linux's KVM on the virtualization that QEMU's TCG emulates */
 
 #ifdef __ASSEMBLER__
@@ -154,7 +156,6 @@ this_group: .asciz #g;				\
 	.quad RECORD_TEST, this_group, 881b, 882b, MODE_##mode, test_##name; \
 	.popsection;				\
 	SECTION_##mode;				\
-	.globl test_##name;			\
 test_##name
 
 #define NEEDS(feature)				\
@@ -213,6 +214,12 @@ test_##name
 	movl $(vec), %ecx; movl $__LINE__, %edx; movl $this_file, %esi; out %al, $PORT_NOFAULT; \
 772:	IS32(vec, EXC_VECTOR);			\
 	IS32(771b, EXC_RIP)
+
+/* Fills a free GDT entry: type is byte 5 of the descriptor, flags the high half of byte 6. */
+#define SET_SEL(n, base, limit, type, flags)	\
+	movl	$(((limit) & 0xffff) | ((base) & 0xffff) << 16), gdt + SEL(n); \
+	movl	$((((base) >> 16) & 0xff) | (type) << 8 | ((limit) & 0xf0000) | (flags) << 20 | \
+		  ((base) & 0xff000000)), gdt + SEL(n) + 4
 
 /* What the recorder must have seen, after RING3. */
 #define SAW(vec, err, rip)			\

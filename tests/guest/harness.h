@@ -63,6 +63,8 @@ struct test {
 
 /* The provider under test. */
 extern const struct kvm_provider *provider;
+/* What kind it is: 0, ON_PARAVIRT or ON_TCG. */
+extern int environment;
 
 __attribute__((noreturn, format(printf, 1, 2))) void fail(const char *format, ...);
 __attribute__((noreturn, format(printf, 1, 2))) void skip(const char *format, ...);

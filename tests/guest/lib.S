@@ -183,7 +183,18 @@ record32:
 	movl	$0, EXC_RESUME
 	movl	%eax, 16(%esp)
 	andl	$~0x100, 24(%esp)
+	testl	$0x20000, 24(%esp)
+	jnz	6f
+	testb	$3, 20(%esp)
+	jnz	6f
+	/* Within ring 0 without IRET, which some emulators of ring 0 do not have. */
 	popl	%ds
+	popl	%eax
+	addl	$8, %esp
+	pushl	8(%esp)
+	popfl
+	lretl	$4
+6:	popl	%ds
 	popl	%eax
 	addl	$8, %esp
 	iretl
