@@ -31,6 +31,7 @@ enum {
 	X86_H_XRSTORS,
 	X86_H_FWAIT,
 	X86_H_FNINIT,
+	X86_H_FLDCW,		/* waits, but leaves the last instruction's pointers alone */
 	X86_H_FLDENV,
 	X86_H_FNSTENV,
 	X86_H_FRSTOR,

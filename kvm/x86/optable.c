@@ -6,6 +6,7 @@
 #include "kvm/x86/cpu.h"
 #include "kvm/x86/handlers_int.h"
 #include "kvm/x86/handlers_sys.h"
+#include "kvm/x86/hostop.h"
 #include "kvm/x86/optable_macros.h"
 
 const struct x86_opcode x86_optable[] = {
