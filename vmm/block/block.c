@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "vmm/block/format.h"
+#include "vmm/util.h"
 
 int block_open(const struct disk_config *config, const struct aio_engine *engine,
 	       struct block **out, struct vmm_error *error)
@@ -113,8 +114,7 @@ void block_finish(struct block_request *req, int result)
 
 static void finish_now(struct aio_request *aio, ssize_t res)
 {
-	struct block_request *req = (struct block_request *)((char *)aio -
-							     offsetof(struct block_request, aio));
+	struct block_request *req = container_of(aio, struct block_request, aio);
 
 	block_finish(req, req->result);
 }

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 
 #include "vmm/block/format.h"
+#include "vmm/util.h"
 
 struct overlay {
 	struct block block;
@@ -31,7 +32,7 @@ struct part {
 
 static struct overlay *to_overlay(struct block *block)
 {
-	return (struct overlay *)((char *)block - offsetof(struct overlay, block));
+	return container_of(block, struct overlay, block);
 }
 
 static bool is_written(const struct overlay *o, uint64_t sector)
@@ -72,7 +73,7 @@ static uint64_t run_end(const struct overlay *o, uint64_t sector, uint64_t end)
 
 static void part_done(struct block_request *req, int result)
 {
-	struct part *part = (struct part *)((char *)req - offsetof(struct part, req));
+	struct part *part = container_of(req, struct part, req);
 	struct block_request *whole = part->whole;
 	struct overlay *o = to_overlay(whole->block);
 

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "vmm/block/format.h"
+#include "vmm/util.h"
 
 #define ZERO_CHUNK	(64u * 1024)
 #define ZERO_IOVS	16
@@ -33,12 +34,12 @@ static char zero_chunk[ZERO_CHUNK];
 
 static struct block_request *to_request(struct aio_request *aio)
 {
-	return (struct block_request *)((char *)aio - offsetof(struct block_request, aio));
+	return container_of(aio, struct block_request, aio);
 }
 
 static struct raw *to_raw(struct block *block)
 {
-	return (struct raw *)((char *)block - offsetof(struct raw, block));
+	return container_of(block, struct raw, block);
 }
 
 /*
