@@ -358,31 +358,53 @@ void loop_run(struct loop *loop, void (*fn)(void *arg), void *arg)
 
 /* ------------------------------------------------------------------ the thread */
 
-static void *loop_thread(void *arg)
+/* Waits for something to do, timeout milliseconds at most, and does it. With the lock held. Returns
+ * the number of descriptors that had something. */
+static int loop_round(struct loop *loop, int timeout)
 {
 	struct epoll_event events[LOOP_EVENTS];
+	int count, ready = 0;
+
+	pthread_mutex_unlock(&loop->lock);
+	count = epoll_wait(loop->epoll_fd, events, LOOP_EVENTS, timeout);
+	pthread_mutex_lock(&loop->lock);
+	for (int i = 0; i < count && !loop->stopping; i++) {
+		eventfd_t ignored;
+
+		if (events[i].data.u64) {
+			dispatch_fd(loop, events[i].data.u64, events[i].events);
+			ready++;
+		} else {
+			eventfd_read(loop->wake_fd, &ignored);
+		}
+	}
+	dispatch_timers(loop);
+	dispatch_calls(loop);
+	return ready;
+}
+
+static void *loop_thread(void *arg)
+{
 	struct loop *loop = arg;
-	int count, timeout;
 
 	pthread_mutex_lock(&loop->lock);
-	while (!loop->stopping) {
-		timeout = timeout_ms(loop);
-		pthread_mutex_unlock(&loop->lock);
-		count = epoll_wait(loop->epoll_fd, events, LOOP_EVENTS, timeout);
-		pthread_mutex_lock(&loop->lock);
-		for (int i = 0; i < count && !loop->stopping; i++) {
-			eventfd_t ignored;
-
-			if (events[i].data.u64)
-				dispatch_fd(loop, events[i].data.u64, events[i].events);
-			else
-				eventfd_read(loop->wake_fd, &ignored);
-		}
-		dispatch_timers(loop);
-		dispatch_calls(loop);
-	}
+	while (!loop->stopping)
+		loop_round(loop, timeout_ms(loop));
 	pthread_mutex_unlock(&loop->lock);
 	return NULL;
+}
+
+int loop_step(struct loop *loop, int timeout)
+{
+	int ready;
+
+	pthread_mutex_lock(&loop->lock);
+	loop->thread = pthread_self();
+	loop->started = true;
+	ready = loop_round(loop, loop->calls ? 0 : timeout);
+	loop->started = false;
+	pthread_mutex_unlock(&loop->lock);
+	return ready;
 }
 
 int loop_start(struct loop *loop, const char *name)

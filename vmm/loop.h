@@ -56,6 +56,11 @@ int loop_start(struct loop *loop, const char *name);
 void loop_stop(struct loop *loop);
 /* Frees a stopped loop. What it still watched is forgotten, not closed. */
 void loop_destroy(struct loop *loop);
+/*
+ * Instead of loop_start, for tests without a thread: waits for something to do, timeout milliseconds
+ * at most (-1: for ever), and does it here. Returns the number of descriptors that had something.
+ */
+int loop_step(struct loop *loop, int timeout);
 /* True on the loop's own thread. */
 bool loop_is_current(const struct loop *loop);
 
