@@ -107,6 +107,7 @@ struct x86_fpu {
 	u64 xcr0;
 	u64 xss;
 	u32 mxcsr_mask;			/* bits that MXCSR may have: the host's */
+	u16 fcs, fds;			/* selectors of the last x87 instruction and its operand */
 	u8 deny;			/* X86_DENY_*: x86_fpu_update_mode (xstate.h) keeps it */
 	/* While guest code runs, the processor may keep some of the state in the host's own registers;
 	 * what is here is then stale. See cpu/soft/vector.h; all clear outside of run(). */

@@ -446,6 +446,8 @@ static int decode_modrm(struct decode *s, const struct x86_opcode *row, struct x
 	int r;
 
 	out->reg = s->reg | (s->rex & 4) << 1;
+	if (row->attr & X86_A_X87)
+		out->imm2 = s->mod << 6 | s->reg << 3 | s->rm;	/* part of the opcode that FOP shows */
 	/* Moves to and from control and debug registers take any mod for a register. */
 	if (s->mod == 3 || row_has_operand(row, X86_OP_R)) {
 		out->rm = s->rm | (s->rex & 1) << 3;

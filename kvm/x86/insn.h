@@ -172,7 +172,7 @@ struct x86_insn {
 	u8 base, index;			/* of the memory operand; X86_REG_ZERO, X86_REG_RIP included */
 	u8 scale;			/* 0 to 3 */
 	u8 vvvv;			/* VEX */
-	u8 imm2;			/* ENTER's second immediate; the far pointer's selector is in disp */
+	u8 imm2;			/* ENTER's second immediate; x87: modrm. The far pointer's selector is in disp */
 	u8 flags;			/* X86_I_* */
 	const void *host;		/* X86_A_HOST rows, once bound: cpu/soft's thunk */
 };
