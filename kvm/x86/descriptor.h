@@ -77,6 +77,21 @@ static inline u32 x86_iopl(const struct x86_cpu *c)
 	return (c->rflags & X86_RFLAGS_IOPL) >> X86_RFLAGS_IOPL_SHIFT;
 }
 
+/*
+ * What a row's X86_A_PROT and X86_A_PRIV ask: #UD in real and virtual-8086 mode, #GP(0) above level 0.
+ * Handlers of such rows begin with it.
+ */
+static inline int x86_check_attr(struct x86_cpu *c, const struct x86_insn *i)
+{
+	u32 attr = i->op->attr;
+
+	if ((attr & X86_A_PROT) && (!x86_protected(c) || x86_vm86(c)))
+		return x86_raise(c, X86_UD);
+	if ((attr & X86_A_PRIV) && c->cpl != 0)
+		return x86_raise_err(c, X86_GP, 0);
+	return X86_OK;
+}
+
 /* ---- segment.c ---- */
 
 /*

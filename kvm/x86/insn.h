@@ -126,8 +126,8 @@ struct x86_operand {
 #define X86_A_REP	BIT(6)	/* a string instruction: F2, F3 repeat it */
 #define X86_A_END	BIT(7)	/* the block ends behind it: branch, mode or mapping change, far, serialising */
 #define X86_A_BRANCH	BIT(8)	/* near branch: RIP is all that it changes besides registers and stack */
-#define X86_A_PRIV	BIT(9)	/* #GP unless CPL 0; checked by the decoder's caller before the handler */
-#define X86_A_PROT	BIT(10)	/* #UD in real and virtual-8086 mode */
+#define X86_A_PRIV	BIT(9)	/* #GP unless CPL 0; checked by the handler: x86_check_attr (descriptor.h) */
+#define X86_A_PROT	BIT(10)	/* #UD in real and virtual-8086 mode; likewise */
 #define X86_A_ALIGN	BIT(11)	/* memory operand must be aligned to its size: else #GP (legacy SSE) */
 #define X86_A_SSE	BIT(12)	/* needs CR0.EM=0, CR4.OSFXSR, CR0.TS=0 */
 #define X86_A_AVX	BIT(13)	/* needs CR4.OSXSAVE, XCR0[2:1]=11, CR0.TS=0 */
