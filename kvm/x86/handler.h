@@ -71,6 +71,61 @@ static __always_inline void x86_reg_set(struct x86_cpu *c, const struct x86_insn
 	}
 }
 
+/* A register by address size, as string instructions, LOOP and JCXZ use it. */
+static __always_inline u64 x86_addr_mask(const struct x86_insn *i)
+{
+	return i->addrsize == 8 ? ~0ull : i->addrsize == 4 ? 0xffffffffull : 0xffffull;
+}
+
+static __always_inline void x86_addr_reg_set(struct x86_cpu *c, const struct x86_insn *i, u32 r, u64 val)
+{
+	if (likely(i->addrsize == 8))
+		c->regs[r] = val;
+	else if (i->addrsize == 4)
+		c->regs[r] = (u32)val;
+	else
+		*(u16 *)&c->regs[r] = val;
+}
+
+/* ---- conditions: the low four bits of Jcc, SETcc, CMOVcc (SDM volume 1, appendix B) ---- */
+static __always_inline bool x86_condition(u64 rflags, u32 cc)
+{
+	bool less = ((rflags >> 7) ^ (rflags >> 11)) & 1;	/* SF != OF */
+	bool r;
+
+	switch (cc >> 1) {
+	case 0:
+		r = rflags & X86_RFLAGS_OF;
+		break;
+	case 1:
+		r = rflags & X86_RFLAGS_CF;
+		break;
+	case 2:
+		r = rflags & X86_RFLAGS_ZF;
+		break;
+	case 3:
+		r = rflags & (X86_RFLAGS_CF | X86_RFLAGS_ZF);
+		break;
+	case 4:
+		r = rflags & X86_RFLAGS_SF;
+		break;
+	case 5:
+		r = rflags & X86_RFLAGS_PF;
+		break;
+	case 6:
+		r = less;
+		break;
+	default:
+		r = less || (rflags & X86_RFLAGS_ZF);
+	}
+	return r != (cc & 1);
+}
+
+/* M(name of the condition, number) for all sixteen. */
+#define X86_FOR_CONDITIONS(M)								\
+	M(o, 0) M(no, 1) M(b, 2) M(ae, 3) M(e, 4) M(ne, 5) M(be, 6) M(a, 7)		\
+	M(s, 8) M(ns, 9) M(p, 10) M(np, 11) M(l, 12) M(ge, 13) M(le, 14) M(g, 15)
+
 /* ---- memory of a constant size ---- */
 static __always_inline int x86_read_size(struct x86_cpu *c, u64 lin, u32 size, u64 *val)
 {
@@ -138,6 +193,63 @@ static __always_inline int x86_operand_write(struct x86_cpu *c, const struct x86
 	if (unlikely(r))
 		return r;
 	return x86_write_size(c, lin, size, val);
+}
+
+/* The modrm operand, register or memory. */
+static __always_inline int x86_rm_get(struct x86_cpu *c, const struct x86_insn *i, u32 size, u64 *val)
+{
+	if (i->flags & X86_I_MEM)
+		return x86_operand_read(c, i, size, val);
+	*val = x86_reg_get(c, i, i->rm, size);
+	return X86_OK;
+}
+
+/*
+ * Read, compute, write without a LOCK: x86_modify_begin gives the old value, having checked that
+ * the operand can be written; x86_modify_end stores the new one.
+ */
+static __always_inline int x86_modify_begin(struct x86_cpu *c, u64 lin, u32 size, void **host, u64 *val)
+{
+	int r = x86_rmw(c, lin, size, host);
+
+	if (unlikely(r))
+		return r;
+	if (unlikely(!*host))
+		return x86_read_size(c, lin, size, val);
+	switch (size) {
+	case 1:
+		*val = *(volatile u8 *)*host;
+		break;
+	case 2:
+		*val = *(volatile u16 *)*host;
+		break;
+	case 4:
+		*val = *(volatile u32 *)*host;
+		break;
+	default:
+		*val = *(volatile u64 *)*host;
+	}
+	return X86_OK;
+}
+
+static __always_inline int x86_modify_end(struct x86_cpu *c, u64 lin, u32 size, void *host, u64 val)
+{
+	if (unlikely(!host))
+		return x86_write_size(c, lin, size, val);
+	switch (size) {
+	case 1:
+		*(volatile u8 *)host = val;
+		break;
+	case 2:
+		*(volatile u16 *)host = val;
+		break;
+	case 4:
+		*(volatile u32 *)host = val;
+		break;
+	default:
+		*(volatile u64 *)host = val;
+	}
+	return X86_OK;
 }
 
 /* ---- the stack: SS:rSP, its width by mode and SS.B ---- */
