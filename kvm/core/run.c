@@ -34,7 +34,7 @@ static int sleep_until_event(struct kvm_vcpu *v)
 		if (c->mp_state == KVM_MP_STATE_HALTED) {
 			if (c->lapic)
 				kvm_lapic_run_timer(v);
-			if ((READ_ONCE(v->requests) & BIT(KVM_REQ_UNHALT)) || x86_wakes(v)) {
+			if (atomic_xchg(&c->ev.pv_unhalted, false) || x86_wakes(v)) {
 				c->mp_state = KVM_MP_STATE_RUNNABLE;
 				return 0;
 			}
@@ -63,10 +63,18 @@ static bool core_exit(struct kvm_vcpu *v)
 	if (c->halted) {
 		c->halted = false;
 		if (c->lapic) {
+			/* While asleep, guest memory is not looked at: is the EOI that it holds given? */
+			if (kvm_pv_eoi_take(v))
+				kvm_lapic_eoi(v);
 			c->mp_state = KVM_MP_STATE_HALTED;
 			return false;
 		}
 		v->run->exit_reason = KVM_EXIT_HLT;
+		return true;
+	}
+	if (kvm_check_request(v, KVM_REQ_IOAPIC_EOI_EXIT)) {
+		v->run->exit_reason = KVM_EXIT_IOAPIC_EOI;
+		v->run->eoi.vector = c->ev.eoi_vector;
 		return true;
 	}
 	if (kvm_check_request(v, KVM_REQ_DIRTY_RING_FULL)) {
@@ -94,7 +102,6 @@ static int run_loop(struct kvm_vcpu *v)
 				return -EAGAIN;
 		}
 		kvm_vcpu_enter(v);
-		atomic_xchg(&c->attention, 0);	/* before looking: what comes later sets it again */
 		if (READ_ONCE(v->requests))
 			x86_serve_requests(v);
 		x86_accept_reset_signals(v);

@@ -46,6 +46,7 @@ int os_event_wait(struct os_event *e, u64 deadline, const volatile u8 *stop);
 void os_word_wait(u32 *word, u32 old);
 void os_word_wake(u32 *word);
 void os_cpu_relax(void);
+void os_yield(void);			/* lets another thread run */
 
 /* ---- signals around KVM_RUN ---- */
 /* KVM_SET_SIGNAL_MASK: the mask (NULL for none) that holds while a vCPU runs. */

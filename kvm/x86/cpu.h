@@ -179,6 +179,9 @@ struct x86_cpu {
 		u8 sipi_vector;
 		bool extint_pending;		/* split irqchip: KVM_INTERRUPT's vector, for LINT0 */
 		u8 extint_vector;
+		u8 eoi_vector;			/* split irqchip: of KVM_REQ_IOAPIC_EOI_EXIT */
+		u32 apic_errors;		/* local APIC errors since the last write to ESR */
+		bool pv_unhalted;		/* KVM_HC_KICK_CPU: the next HLT ends at once */
 	} ev;
 	u32 mp_state;			/* KVM_MP_STATE_* */
 

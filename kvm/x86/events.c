@@ -33,6 +33,7 @@ void x86_serve_requests(struct kvm_vcpu *v)
 
 	if (kvm_check_request(v, KVM_REQ_SLOTS)) {
 		/* Host addresses may mean something else now. */
+		kvm_vcpu_reload_slots(v);
 		v->kvm->ops->drop_code(v, ~0ull);
 		x86_tlb_flush_all(c);
 	}
@@ -116,6 +117,8 @@ int x86_inject_events(struct kvm_vcpu *v)
 	bool in_user = v->kvm->arch.irqchip_mode == KVM_IRQCHIP_NONE;
 
 	c->event_waiting = false;
+	if (c->lapic && kvm_pv_eoi_take(v))
+		kvm_lapic_eoi(v);
 	/* An instruction that waits for the VMM's answer goes first: it was begun. */
 	if (c->io.nr_reads)
 		return 0;
@@ -133,8 +136,10 @@ int x86_inject_events(struct kvm_vcpu *v)
 	} else if (!in_user && kvm_has_interrupt(v) && interrupts_open(c)) {
 		int vector = kvm_take_interrupt(v);
 
-		if (vector >= 0)
+		if (vector >= 0) {
 			deliver(c, vector);
+			kvm_pv_eoi_arm(v);
+		}
 	}
 	if (c->ev.triple_fault)
 		return 0;

@@ -21,6 +21,10 @@ struct kvm_lapic_msg {
 };
 /* Delivers to all addressed; number of vCPUs that took it, 0 coalesced, -1 none addressed. */
 int kvm_lapic_deliver(struct kvm *kvm, struct kvm_vcpu *src, const struct kvm_lapic_msg *msg);
+int kvm_lapic_highest_irr(struct kvm_vcpu *v);		/* -1: none */
+int kvm_lapic_highest_isr(struct kvm_vcpu *v);
+void kvm_lapic_eoi(struct kvm_vcpu *v);
+bool kvm_lapic_eoi_matters(struct kvm_vcpu *v, u8 vector);	/* somebody besides the APIC waits for its EOI */
 /* LINT0 as virtual wire: does this vCPU take the PIC's output? */
 bool kvm_lapic_accepts_pic(struct kvm_vcpu *v);
 void kvm_lapic_local_nmi(struct kvm_vcpu *v);		/* the LINT1 input pin (KVM_NMI is ev.nmi_pending) */
@@ -42,14 +46,15 @@ void kvm_lapic_run_timer(struct kvm_vcpu *v);
 void kvm_lapic_tsc_changed(struct kvm_vcpu *v);		/* offset or rate: deadline mode rearms */
 void kvm_lapic_get_state(struct kvm_vcpu *v, struct kvm_lapic_state *s);
 int kvm_lapic_set_state(struct kvm_vcpu *v, const struct kvm_lapic_state *s);
-void kvm_lapic_update_eoi_exits(struct kvm_vcpu *v);
 
 /* ---- I/O APIC: ioapic.c ---- */
 #define KVM_IOAPIC_PINS 24
 int kvm_ioapic_create(struct kvm *kvm);
 void kvm_ioapic_destroy(struct kvm *kvm);
 int kvm_ioapic_set_pin(struct kvm *kvm, int pin, int source_id, int level);
-void kvm_ioapic_eoi(struct kvm_vcpu *v, u8 vector);	/* broadcast from a local APIC, level-triggered */
+bool kvm_ioapic_has_vector(struct kvm *kvm, u8 vector);
+/* Broadcast from a local APIC: vector has been served. */
+void kvm_ioapic_eoi(struct kvm_vcpu *v, u8 vector, bool level);
 void kvm_ioapic_get_state(struct kvm *kvm, struct kvm_ioapic_state *s);
 void kvm_ioapic_set_state(struct kvm *kvm, const struct kvm_ioapic_state *s);
 
@@ -67,6 +72,7 @@ int kvm_pit_create(struct kvm *kvm, u32 flags);
 void kvm_pit_destroy(struct kvm *kvm);
 void kvm_pit_get_state(struct kvm *kvm, struct kvm_pit_state2 *s);
 void kvm_pit_set_state(struct kvm *kvm, const struct kvm_pit_state2 *s);
+void kvm_pit_ack(struct kvm *kvm);			/* the guest acknowledged GSI 0 */
 void kvm_pit_set_reinject(struct kvm *kvm, bool on);
 
 /* ---- what the run loop asks (irqchip.c): chips or the VMM's KVM_INTERRUPT alike ---- */
@@ -83,6 +89,7 @@ void kvm_pv_update_clock(struct kvm_vcpu *v);		/* KVM_REQ_CLOCK_UPDATE */
 void kvm_pv_update_steal(struct kvm_vcpu *v);		/* KVM_REQ_STEAL_UPDATE */
 bool kvm_pv_eoi_take(struct kvm_vcpu *v);		/* before injecting: did the guest clear its EOI bit? then EOI */
 void kvm_pv_eoi_arm(struct kvm_vcpu *v);
+int kvm_pv_clock_stopped(struct kvm_vcpu *v);		/* KVM_KVMCLOCK_CTRL: 0, -EINVAL where kvmclock is off */
 u64 kvm_clock_read(struct kvm *kvm);			/* kvmclock's nanoseconds */
 void kvm_clock_set(struct kvm *kvm, u64 ns);
 int kvm_clock_get(struct kvm *kvm, struct kvm_clock_data *d);

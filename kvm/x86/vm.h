@@ -24,8 +24,10 @@ struct x86_vm {
 	struct kvm_pit *pit;
 	struct x86_decoder *decoder;
 
-	struct os_mutex clock_lock;	/* the four below */
+	struct os_mutex clock_lock;	/* what follows */
 	s64 clock_offset;		/* kvmclock = boottime + offset */
+	u64 base_tsc, base_ns;		/* the pair that all vCPUs reckon kvmclock from; 0: not taken yet */
+	bool enforce_pv_cpuid;		/* KVM_ENABLE_CAP */
 	u64 wall_clock_gpa;
 	u64 hv_pad;
 	u32 default_tsc_khz;
@@ -39,8 +41,6 @@ struct x86_vm {
 	bool x2apic_no_broadcast_quirk;
 	bool exception_payload, triple_fault_event;	/* KVM_ENABLE_CAP */
 	u32 msr_exits;			/* KVM_CAP_X86_USER_SPACE_MSR */
-	struct os_mutex apic_map_lock;
-	void *apic_map;			/* lapic.c: destinations by id */
 	u32 bsp_vcpu_id;
 };
 
