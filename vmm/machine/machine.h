@@ -50,6 +50,7 @@ struct vcpu;
 struct pci_host;
 struct irq_routes;
 struct irq_lines;
+struct machine_control;
 
 struct machine {
 	const struct kvm_provider *provider;
@@ -72,8 +73,27 @@ struct machine {
 	struct irq_routes *routes;	/* irq.c */
 	struct irq_lines *lines;	/* irq.c */
 
-	struct machine_run *run;	/* machine.c: running, paused, what ended it */
+	struct machine_control *control;	/* machine.c: running, paused, what is asked for */
 };
+
+/*
+ * The life of a machine: create, add devices, run, destroy.
+ *
+ * machine_create makes the VM with its memory, chips, vCPUs and loop, and loads the kernel. Zeroes
+ * *m first; machine_destroy undoes what was done, also after a failure. Returns 0 or -errno.
+ */
+int machine_create(struct machine *m, const struct vm_config *config, struct vmm_error *error);
+void machine_destroy(struct machine *m);
+
+/* Runs until the guest or the user ends it. Returns an enum vm_exit, or -errno with a line. With
+ * VM_EXIT_PANIC error says how the guest died. */
+int machine_run(struct machine *m, struct vmm_error *error);
+
+/* What machine_run does in between, on its thread: no vCPU runs and no device does anything between
+ * pause and resume. A reset is only possible there. */
+void machine_pause(struct machine *m);
+void machine_resume(struct machine *m);
+int machine_reset(struct machine *m, struct vmm_error *error);
 
 /* As ioctl(2) on the VM, but -errno instead of -1. */
 int machine_vm_ioctl(const struct machine *m, unsigned long request, void *arg);
@@ -110,8 +130,8 @@ int machine_msi_send(struct machine *m, uint64_t address, uint32_t data);
 
 /* ------------------------------------------------------------------ what devices ask for */
 
-/* The guest wants the machine reset, switched off, or has said that it panicked. Any thread; the
- * deed is done by the machine's own thread once the vCPUs have stopped. The first request wins. */
+/* The guest wants the machine reset, switched off, or has said that it panicked. Any thread, locks
+ * held or not; the deed is done by the thread in machine_run, once the vCPUs have stopped. */
 void machine_request_reset(struct machine *m);
 void machine_request_poweroff(struct machine *m);
 void machine_request_panic(struct machine *m);
