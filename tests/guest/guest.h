@@ -69,6 +69,9 @@
 #define PORT_LOG	0xf3		/* note down eax for the host */
 #define PORT_SYNC	0xf4		/* let the host act; al says at which point of the test */
 #define PORT_NOFAULT	0xf5		/* ecx: the vector that did not come; edx, esi as PORT_FAIL */
+#define PORT_IRQ	0xf6		/* al: GSI, with bit 7 raised, without lowered */
+#define PORT_NMI	0xf7		/* an NMI for this vCPU */
+#define PORT_MSI	0xf8		/* eax: an MSI's data, for APIC 0 */
 #define PORT_TEST	0xe0		/* 0xe0 to 0xef: for tests of port I/O */
 
 /* Modes a guest can be started in. */
@@ -124,10 +127,16 @@
 #define FEATURE_RDTSCP		FEATURE(EXT_LEAF + 1, 0, REG_EDX, 27)
 #define FEATURE_NX		FEATURE(EXT_LEAF + 1, 0, REG_EDX, 20)
 
+/* What a VM can have. */
+#define VM_IRQCHIP	1		/* PIC, I/O APIC and local APICs */
+#define VM_PIT		2		/* VM_IRQCHIP and the PIT, with the speaker's port */
+#define VM_SPLIT	4		/* local APICs only, the rest is user space's */
+
 /* Kinds of record in .tests, and where a provider can be known to be wrong. */
 #define RECORD_TEST	1
 #define RECORD_NEEDS	2
 #define RECORD_WRONG	3
+#define RECORD_VM	4
 #define ON_PARAVIRT	1		/* a KVM that emulates ring 0, without the hardware */
 /* The common reason for the first: what ring 0 does there is emulated, and this is not. */
 #define NOT_EMULATED(what)	"its emulator, which runs ring 0, has no " what
@@ -174,6 +183,8 @@ test_##name
 #define MODE16	.section .text16, "ax", @progbits; .code16
 #define MODE32	.section .text, "ax", @progbits; .code32
 #define MODE64	.section .text, "ax", @progbits; .code64
+/* For what a test branches to from elsewhere, such as handlers; .popsection ends it. */
+#define HANDLERS .pushsection .handlers, "ax", @progbits; .code64
 #define USER32	.section .utext, "ax", @progbits; .code32
 #define USER64	.section .utext, "ax", @progbits; .code64
 #define SECTION_REAL	MODE16
@@ -181,6 +192,12 @@ test_##name
 #define SECTION_PG32	MODE32
 #define SECTION_PAE	MODE32
 #define SECTION_LONG	MODE64
+
+/* What VM the guest wants: VM(IRQCHIP), VM(PIT); without, there is no interrupt chip. */
+#define VM(what)				\
+	.pushsection .tests, "a";		\
+	.quad RECORD_VM, VM_##what, 0, 0, 0, 0;	\
+	.popsection
 
 #define PASS		out %al, $PORT_PASS
 #define SYNC(n)		mov $(n), %al; out %al, $PORT_SYNC

@@ -188,6 +188,10 @@ size_t image_tests(struct test *tests, size_t max)
 				}
 			}
 			break;
+		case RECORD_VM:
+			if (test)
+				test->vm_flags = r[1];
+			break;
 		case RECORD_WRONG:
 			if (test && r[1] == ON_PARAVIRT)
 				test->wrong_on_paravirt = image_bytes(r[2]);
@@ -567,6 +571,20 @@ static void fail_guest(struct vcpu *vcpu, unsigned int port)
 	     (unsigned long long)exc[3], (unsigned long long)exc[8]);
 }
 
+void irq_line(struct vm *vm, unsigned int gsi, unsigned int level)
+{
+	struct kvm_irq_level irq = { .irq = gsi, .level = level };
+
+	KVM(vm->fd, KVM_IRQ_LINE, &irq);
+}
+
+static void signal_msi(struct vm *vm, uint32_t data)
+{
+	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = data };
+
+	KVM(vm->fd, KVM_SIGNAL_MSI, &msi);
+}
+
 int run(struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
@@ -596,6 +614,15 @@ int run(struct vcpu *vcpu)
 		case PORT_STRAY:
 		case PORT_NOFAULT:
 			fail_guest(vcpu, run->io.port);
+			break;
+		case PORT_IRQ:
+			irq_line(vcpu->vm, *data & 0x7f, *data >> 7);
+			break;
+		case PORT_NMI:
+			KVM(vcpu->fd, KVM_NMI, 0);
+			break;
+		case PORT_MSI:
+			signal_msi(vcpu->vm, *(uint32_t *)data);
 			break;
 		case PORT_LOG:
 			if (vcpu->logged == ARRAY_SIZE(vcpu->log))
@@ -667,7 +694,7 @@ void test_main(const struct test *test, int outcome, int seconds)
 	if (test->run) {
 		test->run();
 	} else {
-		struct vcpu *vcpu = vcpu_create(vm_create(0));
+		struct vcpu *vcpu = vcpu_create(vm_create(test->vm_flags));
 
 		vcpu_start_at(vcpu, test->mode, test->entry);
 		run_to_pass(vcpu);

@@ -35,11 +35,6 @@ struct vcpu {
 	unsigned int logged;
 };
 
-/* What vm_create() puts in the VM. */
-#define VM_IRQCHIP	1		/* PIC, I/O APIC and local APICs */
-#define VM_PIT		2		/* VM_IRQCHIP and the PIT, with the speaker's port */
-#define VM_SPLIT	4		/* local APICs only, the rest is user space's */
-
 struct vm {
 	int system;
 	int fd;
@@ -59,6 +54,7 @@ struct test {
 	uint32_t needs[4];		/* FEATURE_*, 0 ends */
 	int mode;
 	uint64_t entry;
+	unsigned int vm_flags;
 };
 
 /* The provider under test. */
@@ -124,6 +120,7 @@ int run(struct vcpu *vcpu);
 void run_to_pass(struct vcpu *vcpu);
 void run_to_sync(struct vcpu *vcpu, unsigned int n);
 void run_to_exit(struct vcpu *vcpu, unsigned int reason);
+void irq_line(struct vm *vm, unsigned int gsi, unsigned int level);
 /* One line about the last exit. The text stays until the next call. */
 const char *exit_text(struct vcpu *vcpu, int reason);
 
