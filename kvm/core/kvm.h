@@ -72,7 +72,17 @@ int kvm_write_guest(struct kvm_vcpu *v, gpa_t gpa, const void *src, size_t n);
 int kvm_set_memory_region(struct kvm *kvm, const struct kvm_userspace_memory_region *mem);
 int kvm_get_dirty_log(struct kvm *kvm, const struct kvm_dirty_log *log);
 int kvm_clear_dirty_log(struct kvm *kvm, const struct kvm_clear_dirty_log *log);
+struct kvm_memslot *kvm_memslot_by_id(struct kvm *kvm, u32 id);	/* by a holder of slots_lock */
+int kvm_memslots_init(struct kvm *kvm);
 void kvm_memslots_destroy(struct kvm *kvm);
+
+/* ---- dirty pages: dirty.c ---- */
+#define KVM_DIRTY_RING_RESERVED		64	/* entries kept for what one round of guest code may add */
+#define KVM_DIRTY_RING_MAX_ENTRIES	65536
+/* Notes that v writes page `rel` of the slot, which logs. */
+void kvm_mark_dirty(struct kvm_vcpu *v, struct kvm_memslot *slot, u64 rel);
+bool kvm_dirty_ring_full(struct kvm_vcpu *v);
+long kvm_reset_dirty_rings(struct kvm *kvm);	/* number of entries taken back */
 
 /* ---- I/O buses: bus.c ---- */
 
@@ -92,6 +102,16 @@ int kvm_bus_register(struct kvm *kvm, enum kvm_bus_id bus, gpa_t addr, u64 len,
 void kvm_bus_unregister(struct kvm *kvm, enum kvm_bus_id bus, struct kvm_io_device *dev);
 int kvm_bus_read(struct kvm_vcpu *v, enum kvm_bus_id bus, gpa_t addr, int len, void *val);
 int kvm_bus_write(struct kvm_vcpu *v, enum kvm_bus_id bus, gpa_t addr, int len, const void *val);
+/* As kvm_bus_register, by a caller who holds slots_lock. */
+int kvm_bus_register_locked(struct kvm *kvm, enum kvm_bus_id bus, gpa_t addr, u64 len,
+			    struct kvm_io_device *dev);
+void kvm_bus_unregister_locked(struct kvm *kvm, enum kvm_bus_id bus, struct kvm_io_device *dev);
+int kvm_buses_init(struct kvm *kvm);
+void kvm_buses_destroy(struct kvm *kvm);	/* and the devices */
+
+/* KVM_(UN)REGISTER_COALESCED_MMIO: coalesced.c */
+int kvm_register_coalesced(struct kvm *kvm, const struct kvm_coalesced_mmio_zone *zone);
+int kvm_unregister_coalesced(struct kvm *kvm, const struct kvm_coalesced_mmio_zone *zone);
 
 /* ---- interrupt routing, irqfd, ioeventfd: irq.c, eventfd.c ---- */
 
@@ -107,11 +127,22 @@ int kvm_send_msi(struct kvm *kvm, const struct kvm_msi *msi);
 int kvm_set_gsi_routing(struct kvm *kvm, const struct kvm_irq_routing_entry *entries, u32 n);
 int kvm_set_default_irq_routing(struct kvm *kvm);		/* PIC, I/O APIC: as Linux */
 /* Called by the PIC and the I/O APIC when the guest acknowledges a pin: resamples, PIT. */
-void kvm_notify_acked_irq(struct kvm *kvm, u32 irqchip, u32 pin);
+void kvm_notify_acked_irq(struct kvm *kvm, u32 irqchip, u32 pin);	/* with no lock of the chip held */
+/* Who else wants to know (the PIT). fn may call kvm_set_irq, but neither register nor unregister. */
+struct kvm_irq_ack {
+	struct kvm_irq_ack *next;
+	u32 gsi;
+	void (*fn)(struct kvm_irq_ack *ack);
+};
+void kvm_register_irq_ack(struct kvm *kvm, struct kvm_irq_ack *ack);
+void kvm_unregister_irq_ack(struct kvm *kvm, struct kvm_irq_ack *ack);	/* waits for a running fn */
+int kvm_irq_routing_init(struct kvm *kvm);
+void kvm_irq_routing_destroy(struct kvm *kvm);
 /* For split irqchip: does a level-triggered route send `vector` to v (KVM_EXIT_IOAPIC_EOI)? */
 bool kvm_split_eoi_exits(struct kvm_vcpu *v, u8 vector);
 int kvm_irqfd(struct kvm *kvm, const struct kvm_irqfd *args);
 int kvm_ioeventfd(struct kvm *kvm, const struct kvm_ioeventfd *args);
+int kvm_eventfds_init(struct kvm *kvm);
 void kvm_eventfds_destroy(struct kvm *kvm);
 
 /* ---- the VM ---- */
@@ -130,6 +161,8 @@ struct kvm {
 	struct kvm_bus *buses[KVM_NR_BUSES];	/* immutable arrays, swapped under slots_lock */
 	struct kvm_irq_state *irq;	/* routing table and what hangs on it */
 	struct kvm_eventfds *eventfds;
+	struct kvm_coalesced *coalesced;	/* zones of coalesced MMIO and PIO; slots_lock */
+	struct os_mutex coalesced_lock;	/* the ring, which all vCPUs fill: the first vCPU's page */
 	const struct kvm_cpu_ops *ops;
 	void *cpu;			/* the processor's own per-VM data */
 	u32 dirty_ring_size;		/* bytes a vCPU; 0: none */
@@ -180,8 +213,9 @@ struct kvm_vcpu {
 
 	u32 mode;			/* enum kvm_vcpu_mode; seq_cst */
 	u32 requests;			/* bits of enum kvm_request */
-	u32 mode_word;			/* bumped on each leave; others wait on it */
+	u32 mode_word;			/* bumped on each change to OUTSIDE_GUEST or WAITING; others wait on it */
 	u32 mode_waiters;		/* how many do */
+	u32 leaves;			/* bumped on each leave */
 	struct os_event wake;		/* set by kvm_vcpu_kick; a halted vCPU sleeps on it */
 	struct os_sigmask sigmask;
 	struct kvm_memslots *slots;	/* what this vCPU runs with, valid IN_GUEST */
@@ -199,9 +233,13 @@ struct kvm *kvm_create_vm(unsigned long type, int *error);
 void kvm_get_vm(struct kvm *kvm);
 void kvm_put_vm(struct kvm *kvm);	/* the last put frees everything */
 
-/* `run` is the VMM-visible mapping, run_size bytes, made by the port. 0, -EINVAL, -EEXIST, -ENOMEM. */
+size_t kvm_vcpu_run_size(const struct kvm *kvm);	/* what `run` has to have */
+/* `run` is the VMM-visible mapping, run_size bytes, made by the port (os_fd_prepare) and the vCPU's from
+ * here on. Takes a reference to the VM. 0, -EINVAL, -EEXIST, -ENOMEM (`run` is still the caller's). */
 int kvm_create_vcpu(struct kvm *kvm, u32 id, void *run, size_t run_size, struct kvm_vcpu **out);
+/* The vCPU's descriptor is gone. The vCPU itself stays, as in Linux, until the VM goes. */
 void kvm_put_vcpu(struct kvm_vcpu *v);
+void kvm_free_vcpu(struct kvm_vcpu *v);	/* kvm_put_vm's, when the VM goes */
 struct kvm_vcpu *kvm_vcpu_by_id(struct kvm *kvm, u32 id);
 
 #define kvm_for_each_vcpu(v, kvm, i) \
@@ -209,8 +247,11 @@ struct kvm_vcpu *kvm_vcpu_by_id(struct kvm *kvm, u32 id);
 
 /* Sets a request and, where the vCPU sleeps or runs guest code, makes it look. Any thread. */
 void kvm_make_request(struct kvm_vcpu *v, enum kvm_request req);
+/* The same on v's own thread: guest code is left at the next block. */
+void kvm_make_own_request(struct kvm_vcpu *v, enum kvm_request req);
 /* Sets req on all vCPUs but `except` and waits until each has left guest code once (it then serves
- * the request before it comes back). The caller's own vCPU counts as outside meanwhile. */
+ * the request before it comes back). The caller's own vCPU (`except`) counts as outside meanwhile, but
+ * with KVM_REQ_SLOTS, whose wait lasts until nobody holds a pointer into the old slots and buses. */
 void kvm_request_all_and_wait(struct kvm *kvm, enum kvm_request req, struct kvm_vcpu *except);
 static inline bool kvm_check_request(struct kvm_vcpu *v, enum kvm_request req)
 {
@@ -221,9 +262,11 @@ static inline bool kvm_check_request(struct kvm_vcpu *v, enum kvm_request req)
 }
 /* Makes a vCPU notice: wakes it from HLT, or stops its guest code at the next block. */
 void kvm_vcpu_kick(struct kvm_vcpu *v);
-/* A vCPU's thread about to use guest memory (and done with it): pins the slot array. */
+/* A vCPU's thread about to use guest memory (and done with it): pins the slot array. Enter drops kicks, so look
+ * at v->requests after it, not before. */
 void kvm_vcpu_enter(struct kvm_vcpu *v);
 void kvm_vcpu_leave(struct kvm_vcpu *v);
+void kvm_vcpu_reload_slots(struct kvm_vcpu *v);		/* serving KVM_REQ_SLOTS: no pointer into them is held */
 
 /* KVM_RUN. 0 with run->exit_reason set, -EINTR, -EFAULT, -ENOEXEC, … : run.c */
 int kvm_vcpu_run(struct kvm_vcpu *v);

@@ -77,7 +77,9 @@ static bool core_exit(struct kvm_vcpu *v)
 		v->run->eoi.vector = c->ev.eoi_vector;
 		return true;
 	}
-	if (kvm_check_request(v, KVM_REQ_DIRTY_RING_FULL)) {
+	/* Until the VMM has taken entries back, every KVM_RUN ends here. */
+	if (kvm_check_request(v, KVM_REQ_DIRTY_RING_FULL) && kvm_dirty_ring_full(v)) {
+		kvm_make_own_request(v, KVM_REQ_DIRTY_RING_FULL);
 		v->run->exit_reason = KVM_EXIT_DIRTY_RING_FULL;
 		return true;
 	}

@@ -103,11 +103,15 @@ bool x86_wakes(struct kvm_vcpu *v)
 	return (c->rflags & X86_RFLAGS_IF) && kvm_has_interrupt(v);
 }
 
-/* Where delivery met a triple fault, the core turns ev.triple_fault into an exit. */
-static void deliver(struct x86_cpu *c, u8 vector)
+/* A delivery's result as x86_inject_events's. A triple fault is the core's to turn into an exit. */
+static int delivered(struct x86_cpu *c, int r)
 {
-	c->halted = false;
-	x86_deliver_interrupt(c, vector);
+	int error = c->run_error;
+
+	if (r == X86_OK || c->ev.triple_fault)
+		return 0;
+	c->run_error = 0;
+	return error ? error : KVM_RUN_USER;
 }
 
 int x86_inject_events(struct kvm_vcpu *v)
@@ -115,6 +119,7 @@ int x86_inject_events(struct kvm_vcpu *v)
 	struct x86_cpu *c = &v->cpu;
 	struct kvm_run *run = v->run;
 	bool in_user = v->kvm->arch.irqchip_mode == KVM_IRQCHIP_NONE;
+	int r = 0;
 
 	c->event_waiting = false;
 	if (c->lapic && kvm_pv_eoi_take(v))
@@ -125,24 +130,24 @@ int x86_inject_events(struct kvm_vcpu *v)
 	if (c->ev.exception_pending) {
 		c->ev.exception_pending = false;
 		c->fault = c->ev.exception;
-		x86_deliver_fault(c);
+		r = delivered(c, x86_deliver_fault(c));
 	} else if (c->ev.interrupt_injected) {
 		c->ev.interrupt_injected = false;
-		deliver(c, c->ev.interrupt_vector);
+		r = delivered(c, x86_deliver_interrupt(c, c->ev.interrupt_vector));
 	} else if (READ_ONCE(c->ev.nmi_pending) && nmi_open(c)) {
 		__atomic_sub_fetch(&c->ev.nmi_pending, 1, __ATOMIC_SEQ_CST);
 		c->ev.nmi_masked = true;
-		deliver(c, X86_NMI);
+		r = delivered(c, x86_deliver_interrupt(c, X86_NMI));
 	} else if (!in_user && kvm_has_interrupt(v) && interrupts_open(c)) {
 		int vector = kvm_take_interrupt(v);
 
 		if (vector >= 0) {
-			deliver(c, vector);
+			r = delivered(c, x86_deliver_interrupt(c, vector));
 			kvm_pv_eoi_arm(v);
 		}
 	}
-	if (c->ev.triple_fault)
-		return 0;
+	if (r || c->ev.triple_fault)
+		return r;
 
 	/* What is left waits for IF, IRET, or the end of the shadow. */
 	if (READ_ONCE(c->ev.nmi_pending) || (!in_user && kvm_has_interrupt(v))) {

@@ -15,6 +15,10 @@
 /* Between blocks and instructions: go on, or what soft_run returns. */
 #define GO_ON	100
 
+/* Signals are held back while guest code runs (os_sigmask_enter): the core looks for one about once a
+ * millisecond. */
+#define BLOCKS_AT_A_TIME	20000
+
 static __always_inline u64 code_lin(struct x86_cpu *c)
 {
 	return c->mode == X86_MODE_64 ? c_rip(c) : (u32)(c_rip(c) + c->seg[X86_SEG_CS].base);
@@ -29,6 +33,14 @@ static int leave(struct x86_cpu *c)
 	return error ? error : KVM_RUN_USER;
 }
 
+/* Delivers c->fault. What cannot be delivered ends in a triple fault, for the core, or in an exit. */
+static int deliver(struct x86_cpu *c)
+{
+	if (likely(x86_deliver_fault(c) == X86_OK))
+		return GO_ON;
+	return c->ev.triple_fault ? KVM_RUN_AGAIN : leave(c);
+}
+
 /* An instruction faulted; RIP is at it. */
 static int fault(struct x86_cpu *c)
 {
@@ -36,8 +48,7 @@ static int fault(struct x86_cpu *c)
 		x86_debug_exit(c, c->fault.vector, c->fault.payload, code_lin(c));
 		return KVM_RUN_USER;
 	}
-	/* A triple fault leaves ev.triple_fault for the core. */
-	return x86_deliver_fault(c) == X86_OK ? GO_ON : KVM_RUN_AGAIN;
+	return deliver(c);
 }
 
 /* Fetches and decodes the instruction at RIP. X86_OK; X86_FAULT, X86_EXIT, X86_RESTART. */
@@ -99,7 +110,7 @@ static int after_one(struct x86_cpu *c, bool tf, u8 shadow)
 	}
 	x86_raise(c, X86_DB);
 	c->fault.payload = hits;
-	return x86_deliver_fault(c) == X86_OK ? GO_ON : KVM_RUN_AGAIN;
+	return deliver(c);
 }
 
 /* One instruction, with every check. */
@@ -117,9 +128,11 @@ static int run_one(struct x86_cpu *c)
 			x86_debug_exit(c, X86_DB, hits, code_lin(c));
 			return KVM_RUN_USER;
 		}
+		/* A fault: the instruction runs when the handler returns, and must not hit again. */
+		c->rflags |= X86_RFLAGS_RF;
 		x86_raise(c, X86_DB);
 		c->fault.payload = hits;
-		return fault(c);
+		return deliver(c);
 	}
 	c->io.next_read = 0;
 	c->debug.hit = 0;
@@ -271,12 +284,12 @@ stopped:
 int soft_run(struct kvm_vcpu *v)
 {
 	struct x86_cpu *c = &v->cpu;
-	int r = GO_ON;
+	int r = GO_ON, blocks = BLOCKS_AT_A_TIME;
 
 	if (c->io.nr_reads)	/* the VMM answered: the instruction goes on alone */
 		r = run_one(c);
 	while (r == GO_ON) {
-		if (unlikely(READ_ONCE(c->attention) || READ_ONCE(*c->stop)))
+		if (unlikely(READ_ONCE(c->attention) || READ_ONCE(*c->stop) || !blocks--))
 			return KVM_RUN_AGAIN;
 		if (unlikely((c->rflags & (X86_RFLAGS_TF | X86_RFLAGS_RF)) || c->int_shadow || c->watch))
 			r = run_one(c);

@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Memory slots: which guest-physical pages are which pages of the VMM.
+ *
+ * The array of slots is sorted by address and never changes: every change makes a new one, publishes it
+ * and waits until no vCPU uses the old one. So a lookup takes no lock. What does change in a slot
+ * are bits: pages written (dirty), pages that code was made from (code), and pages of the VMM known to be mapped
+ * (checked). The bitmaps are shared by all arrays that the slot appears in.
+ */
+#include "kvm/core/kvm.h"
+
+#define MAX_GFN		((1ull << (52 - PAGE_SHIFT)) - 1)
+#define USER_ADDR_END	(1ull << 47)	/* user addresses of this host end below */
+
+#define PAGE_READABLE	1
+#define PAGE_WRITABLE	2
+
+/* ---- bitmaps ---- */
+
+/* Small ones are packed; large ones are address space, filled as the guest touches its memory. */
+#define LARGE_BITMAP	65536
+
+static size_t bitmap_size(u64 bits)
+{
+	return ALIGN_UP(bits, 64ull) / 8;
+}
+
+static u64 *bitmap_alloc(u64 bits)
+{
+	size_t size = bitmap_size(bits);
+
+	return size < LARGE_BITMAP ? os_alloc(size) : os_alloc_large(size);
+}
+
+static void bitmap_free(u64 *map, u64 bits)
+{
+	if (bitmap_size(bits) < LARGE_BITMAP)
+		os_free(map);
+	else
+		os_free_large(map, bitmap_size(bits));
+}
+
+static bool bit_is_set(const u64 *map, u64 n)
+{
+	return __atomic_load_n(&map[n / 64], __ATOMIC_SEQ_CST) & BIT_ULL(n % 64);
+}
+
+static void free_bitmaps(struct kvm_memslot *slot)
+{
+	if (slot->dirty)
+		bitmap_free(slot->dirty, slot->npages);
+	if (slot->code)
+		bitmap_free(slot->code, slot->npages);
+	if (slot->checked)
+		bitmap_free(slot->checked, 2 * slot->npages);
+	slot->dirty = slot->code = slot->checked = NULL;
+}
+
+/* ---- lookups ---- */
+
+/* Index of the slot that holds gfn, or of the last that begins before it. */
+static u32 search(const struct kvm_memslots *slots, gfn_t gfn)
+{
+	u32 low = 0, high = slots->count;
+
+	while (high - low > 1) {
+		u32 middle = low + (high - low) / 2;
+
+		if (slots->slot[middle].base_gfn <= gfn)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static bool holds(const struct kvm_memslots *slots, u32 i, gfn_t gfn)
+{
+	return i < slots->count && gfn - slots->slot[i].base_gfn < slots->slot[i].npages;
+}
+
+static struct kvm_memslot *find_slot(struct kvm_vcpu *v, gfn_t gfn)
+{
+	struct kvm_memslots *slots = v->slots;
+
+	if (likely(holds(slots, v->last_slot, gfn)))
+		return &slots->slot[v->last_slot];
+	v->last_slot = search(slots, gfn);
+	return holds(slots, v->last_slot, gfn) ? &slots->slot[v->last_slot] : NULL;
+}
+
+/* Is the VMM's page there? Asked once, since asking is a system call. */
+static int check_host_page(struct kvm_memslot *slot, u64 rel, const u8 *host, bool write)
+{
+	u64 need = write ? PAGE_WRITABLE : PAGE_READABLE, shift = rel % 32 * 2;
+	u64 *word = &slot->checked[rel / 32];
+
+	if (likely(READ_ONCE(*word) >> shift & need))
+		return 0;
+	if (!os_user_page_ok(host, write))
+		return -EFAULT;
+	atomic_or(word, (write ? PAGE_WRITABLE | PAGE_READABLE : PAGE_READABLE) * 1ull << shift);
+	return 0;
+}
+
+int kvm_find_page(struct kvm_vcpu *v, gpa_t gpa, bool write, struct kvm_page *page)
+{
+	gfn_t gfn = gpa >> PAGE_SHIFT;
+	struct kvm_memslot *slot = find_slot(v, gfn);
+	u64 rel;
+
+	if (!slot) {
+		*page = (struct kvm_page){ .host = NULL };
+		return 0;
+	}
+	rel = gfn - slot->base_gfn;
+	page->slot = slot;
+	page->host = slot->host + rel * PAGE_SIZE;
+	page->writable = !(slot->flags & KVM_MEM_READONLY);
+	page->code = bit_is_set(slot->code, rel);
+	return check_host_page(slot, rel, page->host, write && page->writable);
+}
+
+/* ---- guest memory for the core ---- */
+
+static int copy_guest(struct kvm_vcpu *v, gpa_t gpa, void *to, const void *from, size_t n)
+{
+	bool entered = v->mode != OUTSIDE_GUEST;	/* our own thread's: nobody else writes it */
+	struct kvm_page page;
+	int r = 0;
+
+	if (!entered)
+		kvm_vcpu_enter(v);
+	while (n) {
+		u64 offset = gpa & ~PAGE_MASK;
+		size_t part = min(n, (size_t)(PAGE_SIZE - offset));
+
+		r = kvm_find_page(v, gpa, from, &page);
+		if (!r && (!page.host || (from && !page.writable)))
+			r = -EFAULT;
+		if (r)
+			break;
+		if (from) {
+			kvm_page_written(v, page.slot, gpa >> PAGE_SHIFT);
+			memcpy(page.host + offset, from, part);
+			from = (const u8 *)from + part;
+		} else {
+			memcpy(to, page.host + offset, part);
+			to = (u8 *)to + part;
+		}
+		gpa += part;
+		n -= part;
+	}
+	if (!entered)
+		kvm_vcpu_leave(v);
+	return r;
+}
+
+int kvm_read_guest(struct kvm_vcpu *v, gpa_t gpa, void *dst, size_t n)
+{
+	return copy_guest(v, gpa, dst, NULL, n);
+}
+
+int kvm_write_guest(struct kvm_vcpu *v, gpa_t gpa, const void *src, size_t n)
+{
+	return copy_guest(v, gpa, NULL, src, n);
+}
+
+/* ---- pages that code was made from ---- */
+
+static void stale_code(struct kvm_vcpu *v, gfn_t gfn)
+{
+	os_mutex_lock(&v->stale_lock);
+	if (v->nr_stale < KVM_STALE_CODE_MAX)
+		v->stale_code[v->nr_stale] = gfn;
+	if (v->nr_stale <= KVM_STALE_CODE_MAX)
+		v->nr_stale++;
+	os_mutex_unlock(&v->stale_lock);
+}
+
+void kvm_page_written(struct kvm_vcpu *v, struct kvm_memslot *slot, gfn_t gfn)
+{
+	u64 rel = gfn - slot->base_gfn, bit = BIT_ULL(rel % 64);
+	struct kvm_vcpu *other;
+	u32 i;
+
+	if (slot->flags & KVM_MEM_LOG_DIRTY_PAGES)
+		kvm_mark_dirty(v, slot, rel);
+	/* Who makes code from the page sets the bit and then waits until this vCPU has left guest code. */
+	if (likely(!bit_is_set(slot->code, rel)) || !(atomic_and(&slot->code[rel / 64], ~bit) & bit))
+		return;
+	kvm_for_each_vcpu(other, v->kvm, i) {
+		stale_code(other, gfn);
+		if (other == v)
+			kvm_make_own_request(v, KVM_REQ_CODE);
+		else
+			kvm_make_request(other, KVM_REQ_CODE);
+	}
+}
+
+void kvm_page_holds_code(struct kvm_vcpu *v, struct kvm_memslot *slot, gfn_t gfn)
+{
+	u64 rel = gfn - slot->base_gfn, bit = BIT_ULL(rel % 64);
+
+	if (bit_is_set(slot->code, rel))
+		return;
+	atomic_or(&slot->code[rel / 64], bit);
+	kvm_make_own_request(v, KVM_REQ_TLB_WRITES);
+	kvm_request_all_and_wait(v->kvm, KVM_REQ_TLB_WRITES, v);
+}
+
+/* ---- changes ---- */
+
+static struct kvm_memslots *alloc_slots(u32 count)
+{
+	size_t size = sizeof(struct kvm_memslots) + count * sizeof(struct kvm_memslot);
+	struct kvm_memslots *slots;
+
+	slots = size < LARGE_BITMAP ? os_alloc(size) : os_alloc_large(size);
+	if (slots)
+		slots->count = count;
+	return slots;
+}
+
+static void free_slots(struct kvm_memslots *slots)
+{
+	size_t size;
+
+	if (!slots)
+		return;
+	size = sizeof(*slots) + slots->count * sizeof(struct kvm_memslot);
+	if (size < LARGE_BITMAP)
+		os_free(slots);
+	else
+		os_free_large(slots, size);
+}
+
+int kvm_memslots_init(struct kvm *kvm)
+{
+	kvm->slots = alloc_slots(0);
+	return kvm->slots ? 0 : -ENOMEM;
+}
+
+void kvm_memslots_destroy(struct kvm *kvm)
+{
+	if (!kvm->slots)
+		return;
+	for (u32 i = 0; i < kvm->slots->count; i++)
+		free_bitmaps(&kvm->slots->slot[i]);
+	free_slots(kvm->slots);
+	kvm->slots = NULL;
+}
+
+struct kvm_memslot *kvm_memslot_by_id(struct kvm *kvm, u32 id)
+{
+	for (u32 i = 0; i < kvm->slots->count; i++)
+		if (kvm->slots->slot[i].id == id)
+			return &kvm->slots->slot[i];
+	return NULL;
+}
+
+/*
+ * Replaces slot `old` (NULL: none) by `new` (NULL: none): a new array, published, and the old one freed
+ * when no vCPU uses it any more.
+ */
+static int swap_slots(struct kvm *kvm, const struct kvm_memslot *old, const struct kvm_memslot *new)
+{
+	struct kvm_memslots *from = kvm->slots, *to;
+	bool placed = !new;
+	u32 n = 0;
+
+	to = alloc_slots(from->count - !!old + !!new);
+	if (!to)
+		return -ENOMEM;
+	to->generation = from->generation + 1;
+	for (u32 i = 0; i < from->count; i++) {
+		if (!placed && new->base_gfn < from->slot[i].base_gfn) {
+			to->slot[n++] = *new;
+			placed = true;
+		}
+		if (&from->slot[i] != old)
+			to->slot[n++] = from->slot[i];
+	}
+	if (!placed)
+		to->slot[n++] = *new;
+	__atomic_store_n(&kvm->slots, to, __ATOMIC_SEQ_CST);
+	kvm_request_all_and_wait(kvm, KVM_REQ_SLOTS, NULL);
+	free_slots(from);
+	return 0;
+}
+
+static bool overlaps(const struct kvm_memslots *slots, const struct kvm_memslot *except,
+		     gfn_t base, u64 npages)
+{
+	for (u32 i = 0; i < slots->count; i++) {
+		const struct kvm_memslot *s = &slots->slot[i];
+
+		if (s != except && base < s->base_gfn + s->npages && s->base_gfn < base + npages)
+			return true;
+	}
+	return false;
+}
+
+static int check_region(const struct kvm_userspace_memory_region *mem)
+{
+	if (mem->flags & ~(KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY))
+		return -EINVAL;
+	/* The upper half of the slot number is the address space: there is one. */
+	if (mem->slot >= KVM_MAX_SLOTS)
+		return -EINVAL;
+	if ((mem->memory_size | mem->guest_phys_addr | mem->userspace_addr) & ~PAGE_MASK)
+		return -EINVAL;
+	if (mem->userspace_addr > USER_ADDR_END ||
+	    mem->memory_size > USER_ADDR_END - mem->userspace_addr)
+		return -EINVAL;
+	if (mem->guest_phys_addr + mem->memory_size < mem->guest_phys_addr)
+		return -EINVAL;
+	if (mem->memory_size >> PAGE_SHIFT > KVM_MAX_SLOT_PAGES)
+		return -EINVAL;
+	return 0;
+}
+
+/* The dirty bitmap that slot `s` needs with its flags. */
+static int start_dirty_log(struct kvm *kvm, struct kvm_memslot *s)
+{
+	s->dirty = bitmap_alloc(s->npages);
+	if (!s->dirty)
+		return -ENOMEM;
+	if (!(kvm->manual_dirty_protect & KVM_DIRTY_LOG_INITIALLY_SET))
+		return 0;
+	/* All pages count as written, once; bits beyond the end stay clear. */
+	memset(s->dirty, 0xff, s->npages / 64 * 8);
+	if (s->npages % 64)
+		s->dirty[s->npages / 64] = BIT_ULL(s->npages % 64) - 1;
+	return 0;
+}
+
+static int create_slot(struct kvm *kvm, struct kvm_memslot *new)
+{
+	int r = -ENOMEM;
+
+	new->code = bitmap_alloc(new->npages);
+	new->checked = bitmap_alloc(2 * new->npages);
+	if (!new->code || !new->checked)
+		goto out;
+	if (new->flags & KVM_MEM_LOG_DIRTY_PAGES) {
+		r = start_dirty_log(kvm, new);
+		if (r)
+			goto out;
+	}
+	r = swap_slots(kvm, NULL, new);
+out:
+	if (r)
+		free_bitmaps(new);
+	return r;
+}
+
+static int delete_slot(struct kvm *kvm, struct kvm_memslot *old)
+{
+	struct kvm_memslot gone = *old;
+	int r = swap_slots(kvm, old, NULL);
+
+	if (!r)
+		free_bitmaps(&gone);
+	return r;
+}
+
+/* A move or a change of flags: the slot keeps its bitmaps, but for the dirty one. */
+static int change_slot(struct kvm *kvm, struct kvm_memslot *old, struct kvm_memslot *new)
+{
+	bool logged = old->flags & KVM_MEM_LOG_DIRTY_PAGES;
+	bool logs = new->flags & KVM_MEM_LOG_DIRTY_PAGES;
+	u64 *dirty = old->dirty;
+	int r;
+
+	new->code = old->code;
+	new->checked = old->checked;
+	new->dirty = logs ? dirty : NULL;
+	if (logs && !logged) {
+		r = start_dirty_log(kvm, new);
+		if (r)
+			return r;
+	}
+	r = swap_slots(kvm, old, new);
+	if (r && logs && !logged)
+		bitmap_free(new->dirty, new->npages);
+	if (!r && logged && !logs)
+		bitmap_free(dirty, new->npages);
+	return r;
+}
+
+int kvm_set_memory_region(struct kvm *kvm, const struct kvm_userspace_memory_region *mem)
+{
+	struct kvm_memslot *old, new = {
+		.base_gfn = mem->guest_phys_addr >> PAGE_SHIFT,
+		.npages = mem->memory_size >> PAGE_SHIFT,
+		.host = (u8 *)mem->userspace_addr,
+		.id = mem->slot,
+		.flags = mem->flags,
+	};
+	int r = check_region(mem);
+
+	if (r)
+		return r;
+	os_mutex_lock(&kvm->slots_lock);
+	old = kvm_memslot_by_id(kvm, mem->slot);
+	if (!new.npages) {
+		r = old ? delete_slot(kvm, old) : -EINVAL;
+		goto out;
+	}
+	if (old) {
+		r = -EINVAL;
+		if (old->host != new.host || old->npages != new.npages ||
+		    ((old->flags ^ new.flags) & KVM_MEM_READONLY))
+			goto out;
+		r = 0;
+		if (old->base_gfn == new.base_gfn && old->flags == new.flags)
+			goto out;
+	}
+	if (!old || old->base_gfn != new.base_gfn) {
+		r = -EEXIST;
+		if (overlaps(kvm->slots, old, new.base_gfn, new.npages))
+			goto out;
+		r = -EINVAL;
+		if (new.base_gfn + new.npages - 1 > MAX_GFN)
+			goto out;
+	}
+	r = old ? change_slot(kvm, old, &new) : create_slot(kvm, &new);
+out:
+	os_mutex_unlock(&kvm->slots_lock);
+	return r;
+}

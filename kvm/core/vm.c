@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A VM: made by KVM_CREATE_VM, gone with the last descriptor of it and of its vCPUs.
+ */
+#include "kvm/core/kvm.h"
+#include "kvm/x86/irqchip.h"
+
+static void destroy(struct kvm *kvm)
+{
+	struct kvm_vcpu *v;
+	u32 i;
+
+	/* First what runs on other threads, then what that used. */
+	kvm_eventfds_destroy(kvm);
+	kvm_pit_destroy(kvm);
+	kvm_for_each_vcpu(v, kvm, i)
+		kvm_free_vcpu(v);
+	kvm_buses_destroy(kvm);
+	kvm_ioapic_destroy(kvm);
+	kvm_pic_destroy(kvm);
+	kvm_irq_routing_destroy(kvm);
+	kvm_memslots_destroy(kvm);
+	if (kvm->cpu)
+		kvm->ops->vm_destroy(kvm);
+	os_free(kvm);
+}
+
+struct kvm *kvm_create_vm(unsigned long type, int *error)
+{
+	struct kvm *kvm;
+	int r;
+
+	*error = -EINVAL;
+	if (type)
+		return NULL;
+	*error = -ENOMEM;
+	kvm = os_alloc(sizeof(*kvm));
+	if (!kvm)
+		return NULL;
+	kvm->refs = 1;
+	kvm->ops = &soft_cpu_ops;
+	kvm->max_vcpu_id = KVM_MAX_VCPU_ID;
+	kvm->arch.default_tsc_khz = os_tsc_khz();
+	kvm->arch.clock_offset = -(s64)os_boottime_ns();	/* kvmclock begins at 0 */
+
+	r = kvm_memslots_init(kvm);
+	if (!r)
+		r = kvm_buses_init(kvm);
+	if (!r)
+		r = kvm_irq_routing_init(kvm);
+	if (!r)
+		r = kvm_eventfds_init(kvm);
+	if (!r)
+		r = kvm->ops->vm_create(kvm);
+	*error = r;
+	if (!r)
+		return kvm;
+	destroy(kvm);
+	return NULL;
+}
+
+void kvm_get_vm(struct kvm *kvm)
+{
+	atomic_add(&kvm->refs, 1);
+}
+
+void kvm_put_vm(struct kvm *kvm)
+{
+	if (!atomic_add(&kvm->refs, -1))
+		destroy(kvm);
+}

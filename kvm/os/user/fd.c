@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The API's objects as descriptors of this process: anykvm.h.
+ *
+ * Each is a memfd, so that mmap of a vCPU's simply works. Which object a number stands for is asked of
+ * the kernel each time (st_dev and st_ino of the file behind it): a number may have been duplicated, or
+ * closed behind our back and given to something else, and nobody tells us.
+ *
+ * When the last descriptor goes is asked of the kernel too. The file description handed out holds a
+ * lock of its own (F_OFD_SETLK), which goes with its last descriptor or mapping, in whatever process
+ * and by whatever way of closing; a second description of the same file, which we keep, sees whether
+ * the lock is still there. That is looked at on each anykvm_close and whenever a descriptor is made.
+ * Where /proc cannot be read there is no second description, and descriptors are counted instead.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "kvm/anykvm.h"
+#include "kvm/core/kvm.h"
+#include "kvm/os/user/user.h"
+
+struct os_fd {
+	struct os_fd *next;		/* in its hash chain; or in the list of those to release */
+	dev_t dev;
+	ino_t ino;
+	int fd;				/* until it is published; others may close it afterwards */
+	int ours;			/* the second description; -1: none */
+	u32 refs;			/* one for all descriptors, one for each ioctl under way */
+	bool open;			/* the one for the descriptors is still there */
+	bool foreign;			/* made by the process that this one was forked from */
+	void *mem;
+	size_t size;
+	const struct os_fd_ops *ops;
+	void *obj;
+};
+
+#define BUCKETS	64
+
+static struct {
+	struct os_mutex lock;
+	struct os_fd *bucket[BUCKETS];
+} table;
+
+static struct os_fd **bucket_of(ino_t ino)
+{
+	return &table.bucket[ino % BUCKETS];
+}
+
+/* With the lock held. */
+static struct os_fd *find(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return NULL;
+	for (struct os_fd *f = *bucket_of(st.st_ino); f; f = f->next)
+		if (f->ino == st.st_ino && f->dev == st.st_dev)
+			return f;
+	return NULL;
+}
+
+static struct os_fd *get(int fd)
+{
+	struct os_fd *f;
+	int saved = errno;
+
+	os_mutex_lock(&table.lock);
+	f = find(fd);
+	if (f)
+		f->refs++;
+	os_mutex_unlock(&table.lock);
+	errno = saved;
+	return f;
+}
+
+static void release(struct os_fd *f)
+{
+	/* A copy that came with a fork is not ours to take apart: its threads are elsewhere. */
+	if (f->ops->release && !f->foreign)
+		f->ops->release(f->obj);
+	free(f);
+}
+
+static void put(struct os_fd *f)
+{
+	bool last;
+
+	os_mutex_lock(&table.lock);
+	last = !--f->refs;
+	os_mutex_unlock(&table.lock);
+	if (last)
+		release(f);
+}
+
+/* Is f->ours still the description that we opened? A program may close all it does not know. */
+static bool ours_is_sane(const struct os_fd *f)
+{
+	struct stat st;
+
+	return f->ours >= 0 && !fstat(f->ours, &st) && st.st_ino == f->ino && st.st_dev == f->dev;
+}
+
+static bool has_descriptors(const struct os_fd *f)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	if (!ours_is_sane(f))
+		return true;
+	return fcntl(f->ours, F_OFD_GETLK, &lock) || lock.l_type != F_UNLCK;
+}
+
+/* With the lock held: takes f out of the table. */
+static void unhash(struct os_fd *f)
+{
+	struct os_fd **link = bucket_of(f->ino);
+
+	while (*link != f)
+		link = &(*link)->next;
+	*link = f->next;
+	f->open = false;
+	if (ours_is_sane(f))
+		close(f->ours);
+	f->ours = -1;
+}
+
+/* Lets go of what has no descriptor any more; `closed` (or NULL) lost one that can only be counted. */
+static void collect(struct os_fd *closed)
+{
+	struct os_fd *f, *next, *gone = NULL;
+	int saved = errno;
+
+	os_mutex_lock(&table.lock);
+	for (int i = 0; i < BUCKETS; i++) {
+		for (f = table.bucket[i]; f; f = next) {
+			next = f->next;
+			if (f == closed && !ours_is_sane(f) ? false : has_descriptors(f))
+				continue;
+			unhash(f);
+			if (--f->refs)
+				continue;
+			f->next = gone;
+			gone = f;
+		}
+	}
+	os_mutex_unlock(&table.lock);
+	for (f = gone; f; f = next) {
+		next = f->next;
+		release(f);
+	}
+	errno = saved;
+}
+
+int os_fd_prepare(const char *name, size_t size, struct os_fd **out, void **mem)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	int saved = errno, r = 0;
+	struct os_fd *f;
+	struct stat st;
+	char path[32];
+
+	user_fork_init();
+	collect(NULL);
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return -ENOMEM;
+	f->ours = -1;
+	f->size = size;
+	f->fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (f->fd < 0) {
+		r = -errno;
+		goto out;
+	}
+	/* The size is sealed: a file cut short would turn our accesses into SIGBUS. */
+	if (ftruncate(f->fd, size) ||
+	    fcntl(f->fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) ||
+	    fstat(f->fd, &st)) {
+		r = -errno;
+		goto out;
+	}
+	f->dev = st.st_dev;
+	f->ino = st.st_ino;
+	if (!fcntl(f->fd, F_OFD_SETLK, &lock)) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
+		f->ours = open(path, O_RDWR | O_CLOEXEC);
+		if (f->ours < 0 && (errno == EMFILE || errno == ENFILE)) {
+			r = -errno;
+			goto out;
+		}
+	}
+	if (size) {
+		/* By our own description: a mapping of theirs would count as a descriptor. */
+		f->mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
+			      f->ours >= 0 ? f->ours : f->fd, 0);
+		if (f->mem == MAP_FAILED) {
+			r = -errno;
+			f->mem = NULL;
+			goto out;
+		}
+	}
+	if (mem)
+		*mem = f->mem;
+	*out = f;
+out:
+	if (r)
+		os_fd_discard(f);
+	errno = saved;
+	return r;
+}
+
+int os_fd_publish(struct os_fd *f, const struct os_fd_ops *ops, void *obj)
+{
+	int fd = f->fd;
+
+	f->ops = ops;
+	f->obj = obj;
+	f->refs = 1;
+	f->open = true;
+	os_mutex_lock(&table.lock);
+	f->next = *bucket_of(f->ino);
+	*bucket_of(f->ino) = f;
+	os_mutex_unlock(&table.lock);
+	return fd;
+}
+
+void os_fd_discard(struct os_fd *f)
+{
+	int saved = errno;
+
+	if (f->mem)
+		munmap(f->mem, f->size);
+	if (f->ours >= 0)
+		close(f->ours);
+	if (f->fd >= 0)
+		close(f->fd);
+	free(f);
+	errno = saved;
+}
+
+void os_fd_unmap(void *mem, size_t size)
+{
+	if (mem)
+		munmap(mem, size);
+}
+
+/* ---- anykvm.h ---- */
+
+static long system_ioctl(void *obj, u32 cmd, u64 arg)
+{
+	return kvm_system_ioctl(cmd, arg);
+}
+
+static const struct os_fd_ops system_ops = { .ioctl = system_ioctl };
+
+int anykvm_open(void)
+{
+	struct os_fd *f;
+	int r = os_fd_prepare("kvm", 0, &f, NULL);
+
+	return r ? r : os_fd_publish(f, &system_ops, NULL);
+}
+
+int anykvm_ioctl(int fd, unsigned long request, void *arg)
+{
+	struct os_fd *f = get(fd);
+	long r;
+
+	if (!f)
+		return fcntl(fd, F_GETFD) < 0 ? -EBADF : -ENOTTY;
+	/* Objects belong to the process that made them; the system object has no state. */
+	if (f->foreign && f->obj)
+		r = -EIO;
+	else
+		r = f->ops->ioctl(f->obj, (u32)request, (u64)arg);
+	put(f);
+	return (int)r;
+}
+
+int anykvm_close(int fd)
+{
+	struct os_fd *f = get(fd);
+	int r = 0;
+
+	if (!f)
+		return -EBADF;
+	if (close(fd))
+		r = -errno;
+	collect(f);
+	put(f);
+	return r;
+}
+
+bool anykvm_owns(int fd)
+{
+	struct os_fd *f = get(fd);
+
+	if (f)
+		put(f);
+	return f;
+}
+
+/* ---- fork ---- */
+
+void user_fd_before_fork(void)
+{
+	os_mutex_lock(&table.lock);
+}
+
+void user_fd_after_fork(bool child)
+{
+	for (int i = 0; child && i < BUCKETS; i++)
+		for (struct os_fd *f = table.bucket[i]; f; f = f->next)
+			f->foreign = true;
+	os_mutex_unlock(&table.lock);
+}
