@@ -12,7 +12,7 @@
 /* Serves the requests that concern the x86 state. v's thread, entered. */
 void x86_serve_requests(struct kvm_vcpu *v);
 /* Delivers what is deliverable now, at most one event; notes what waits for RFLAGS.IF.
- * 0; KVM_RUN_USER: run->exit_reason is set. */
+ * 0; KVM_RUN_USER: run->exit_reason is set; -errno. */
 int x86_inject_events(struct kvm_vcpu *v);
 /* Would the vCPU leave HLT now? */
 bool x86_wakes(struct kvm_vcpu *v);

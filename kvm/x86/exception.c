@@ -482,8 +482,10 @@ int x86_software_interrupt(struct x86_cpu *c, u8 vector, int kind)
 	bool committed = false;
 	int r = deliver_one(c, &ev, &committed);
 
-	if (r == X86_OK)
+	if (r == X86_OK) {
+		c->no_trap = true;	/* TF was pushed with the flags: the step is the handler's caller's */
 		return X86_DONE;
+	}
 	if (r == X86_FAULT && committed) {
 		/* A task gate's new task has the fault, not this instruction. */
 		c->ev.exception_pending = true;

@@ -70,7 +70,7 @@ static void io_read_done(struct x86_cpu *c)
 static int mmio_read8(struct x86_cpu *c, u64 gpa, void *dst, u32 len)
 {
 	struct kvm_vcpu *v = c->vcpu;
-	struct x86_io_fragment *f;
+	struct x86_io_fragment *f = NULL;
 	int r = io_read_slot(c, gpa, len, &f);
 
 	if (r == X86_RESTART) {
@@ -203,7 +203,7 @@ static void exit_io(struct x86_cpu *c, u8 direction, u16 port, u32 size, u32 cou
 
 int x86_port_in(struct x86_cpu *c, u16 port, u32 size, u32 *val)
 {
-	struct x86_io_fragment *f;
+	struct x86_io_fragment *f = NULL;
 	int r;
 
 	if (!c->careful)

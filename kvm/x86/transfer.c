@@ -624,6 +624,7 @@ static int do_syscall(struct x86_cpu *c, const struct x86_insn *i)
 	}
 	flat_stack(c, (sel & 0xfffc) + 8, 0);
 	x86_update_mode(c);
+	c->no_trap = !(c->rflags & X86_RFLAGS_TF);	/* a step is taken by the TF that SFMASK left */
 	return X86_DONE;
 }
 
