@@ -189,12 +189,13 @@ void kvm_page_written(struct kvm_vcpu *v, struct kvm_memslot *slot, gfn_t gfn)
 	/* Who makes code from the page sets the bit and then waits until this vCPU has left guest code. */
 	if (likely(!bit_is_set(slot->code, rel)) || !(atomic_and(&slot->code[rel / 64], ~bit) & bit))
 		return;
+	/* A processor sees its own writes to its code at the next instruction, others' when it serialises. */
+	v->kvm->ops->drop_code(v, gfn);
 	kvm_for_each_vcpu(other, v->kvm, i) {
-		stale_code(other, gfn);
 		if (other == v)
-			kvm_make_own_request(v, KVM_REQ_CODE);
-		else
-			kvm_make_request(other, KVM_REQ_CODE);
+			continue;
+		stale_code(other, gfn);
+		kvm_make_request(other, KVM_REQ_CODE);
 	}
 }
 

@@ -114,6 +114,7 @@ static void decode_block(struct x86_cpu *c, u64 host, struct soft_block *b)
 		len = x86_decode(c->decoder, bytes, n, c->mode, c->features, i);
 		if (len <= 0)
 			break;
+		soft_bind_insn(c, i);
 		at += len;
 		b->n++;
 		if (i->op->attr & (X86_A_END | X86_A_SHADOW | X86_A_IO))

@@ -9,7 +9,6 @@
  * instruction again (mem.c).
  */
 #include "kvm/cpu/soft/soft.h"
-#include "kvm/cpu/soft/vector.h"
 #include "kvm/x86/events.h"
 
 /* Between blocks and instructions: go on, or what soft_run returns. */
@@ -57,17 +56,13 @@ static int fetch_one(struct x86_cpu *c, struct x86_insn *i)
 	const struct x86_segment *cs = &c->seg[X86_SEG_CS];
 	u64 lin = code_lin(c);
 	u32 n = 15, room = PAGE_SIZE - (lin & ~PAGE_MASK), have;
-	bool limited = false;
 	u8 bytes[16];
 	int r, len;
 
 	if (c->mode != X86_MODE_64) {
 		if (c_rip(c) > cs->limit)
 			return x86_raise_err(c, X86_GP, 0);
-		if (cs->limit - c_rip(c) < n - 1) {
-			n = cs->limit - c_rip(c) + 1;
-			limited = true;
-		}
+		n = min((u64)n, cs->limit - c_rip(c) + 1);
 	}
 	/* The next page only if this one's bytes do not make an instruction. */
 	have = x86_fetch(c, lin, bytes, min(n, room), &r);
@@ -80,11 +75,13 @@ static int fetch_one(struct x86_cpu *c, struct x86_insn *i)
 			return r;
 		len = x86_decode(c->decoder, bytes, have, c->mode, c->features, i);
 	}
-	if (len > 0)
+	if (len > 0) {
+		soft_bind_insn(c, i);
 		return X86_OK;
+	}
 	if (len == -1)
 		return x86_raise(c, X86_UD);
-	(void)limited;	/* past the limit, or longer than 15 bytes: the same exception */
+	/* past the limit, or longer than 15 bytes: the same exception */
 	return x86_raise_err(c, X86_GP, 0);
 }
 
@@ -286,15 +283,17 @@ int soft_run(struct kvm_vcpu *v)
 	struct x86_cpu *c = &v->cpu;
 	int r = GO_ON, blocks = BLOCKS_AT_A_TIME;
 
+	soft_fpu_enter(c);
 	if (c->io.nr_reads)	/* the VMM answered: the instruction goes on alone */
 		r = run_one(c);
 	while (r == GO_ON) {
 		if (unlikely(READ_ONCE(c->attention) || READ_ONCE(*c->stop) || !blocks--))
-			return KVM_RUN_AGAIN;
-		if (unlikely((c->rflags & (X86_RFLAGS_TF | X86_RFLAGS_RF)) || c->int_shadow || c->watch))
+			r = KVM_RUN_AGAIN;
+		else if (unlikely((c->rflags & (X86_RFLAGS_TF | X86_RFLAGS_RF)) || c->int_shadow || c->watch))
 			r = run_one(c);
 		else
 			r = run_block(c);
 	}
+	soft_fpu_leave(c);
 	return r;
 }

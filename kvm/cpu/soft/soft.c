@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The software processor as the core sees it: its table of operations, and set-up. */
 #include "kvm/cpu/soft/soft.h"
-#include "kvm/cpu/soft/vector.h"
 
 static int soft_vm_create(struct kvm *kvm)
 {
@@ -52,6 +51,7 @@ static int soft_vcpu_create(struct kvm_vcpu *v)
 	}
 	v->cpu.soft = s;
 	v->cpu.decoder = v->kvm->arch.decoder;
+	v->cpu.vector = ((struct soft_vm *)v->kvm->cpu)->vector;
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 #define KVM_CPU_SOFT_H
 
 #include "kvm/core/kvm.h"
+#include "kvm/cpu/soft/vector.h"
 #include "kvm/x86/mem.h"
 
 #define SOFT_BLOCK_MAX	64	/* instructions */
@@ -60,6 +61,7 @@ struct soft_vcpu {
 /* What hangs on kvm->cpu. */
 struct soft_vm {
 	struct x86_decoder decoder;
+	struct soft_vector *vector;	/* x87 and vector instructions */
 };
 
 static __always_inline struct soft_icache *soft_icache(struct x86_cpu *c)
