@@ -48,6 +48,5 @@ enum {
 #define X86_H_RD_LEN	BIT(12)	/* reads rAX and rDX: pcmpestr */
 #define X86_H_WR_ECX	BIT(13)
 #define X86_H_RD_FLAGS	BIT(14)	/* fcmov */
-#define X86_H_ODD_OK	BIT(15)	/* MXCSR.MM never lifts the alignment rule: aligned moves */
 
 #endif
