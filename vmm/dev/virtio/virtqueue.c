@@ -308,18 +308,16 @@ void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t length)
 bool virtqueue_should_interrupt(struct virtqueue *vq)
 {
 	uint16_t old = vq->signalled, now = vq->used_idx;
-	bool valid = vq->signalled_valid;
 
 	/* A broken queue is still owed the interrupts for what was pushed before. */
-	if (!vq->enabled || (valid && old == now))
+	if (!vq->enabled || old == now)
 		return false;
 	vq->signalled = now;
-	vq->signalled_valid = true;
 	full_barrier();
 	if (!vq->event_idx)
 		return !(load16(&vq->avail[0]) & AVAIL_F_NO_INTERRUPT);
 	/* 2.7.7: interrupt if used_event is among the entries written since. */
-	return !valid || (uint16_t)(now - load16(used_event(vq)) - 1) < (uint16_t)(now - old);
+	return (uint16_t)(now - load16(used_event(vq)) - 1) < (uint16_t)(now - old);
 }
 
 /* ------------------------------------------------------------------ state */
@@ -345,8 +343,7 @@ static const struct state_field virtqueue_fields[] = {
 	STATE_INT(6, 1, struct virtqueue, last_avail),
 	STATE_INT(7, 1, struct virtqueue, used_idx),
 	STATE_INT(8, 1, struct virtqueue, signalled),
-	STATE_INT(9, 1, struct virtqueue, signalled_valid),
-	STATE_INT(10, 1, struct virtqueue, broken),
+	STATE_INT(9, 1, struct virtqueue, broken),
 };
 
 STATE_TABLE(virtqueue_state, "virtqueue", 1, struct virtqueue, virtqueue_fields,

@@ -39,8 +39,7 @@ struct virtqueue {
 	/* Where we are. Indices run freely modulo 2^16. */
 	uint16_t last_avail;	/* the next available entry to look at */
 	uint16_t used_idx;	/* the next used entry to write */
-	uint16_t signalled;	/* used_idx when the driver was last thought of, see below */
-	bool signalled_valid;
+	uint16_t signalled;	/* used_idx when virtqueue_should_interrupt() was last asked */
 	uint16_t in_flight;	/* popped and not yet pushed */
 	bool broken;
 
