@@ -45,8 +45,6 @@ int kvm_create_vcpu(struct kvm *kvm, u32 id, void *run, size_t run_size, struct 
 	struct kvm_vcpu *v;
 	int r;
 
-	if (id >= kvm->max_vcpu_id || run_size < kvm_vcpu_run_size(kvm))
-		return -EINVAL;
 	v = os_alloc(sizeof(*v));
 	if (!v)
 		return -ENOMEM;
@@ -56,13 +54,14 @@ int kvm_create_vcpu(struct kvm *kvm, u32 id, void *run, size_t run_size, struct 
 	v->pio_data = (u8 *)run + KVM_PIO_PAGE_OFFSET * PAGE_SIZE;
 	v->coalesced = (void *)((u8 *)run + KVM_COALESCED_MMIO_PAGE_OFFSET * PAGE_SIZE);
 	v->run_size = run_size;
-	if (kvm->dirty_ring_size)
-		v->dirty_ring = (void *)((u8 *)run + KVM_DIRTY_RING_OFFSET * PAGE_SIZE);
 
 	os_mutex_lock(&kvm->lock);
 	r = -EINVAL;
-	if (kvm->nr_vcpus >= KVM_MAX_VCPUS)
+	if (id >= kvm->max_vcpu_id || kvm->nr_vcpus >= KVM_MAX_VCPUS ||
+	    run_size < kvm_vcpu_run_size(kvm))
 		goto out;
+	if (kvm->dirty_ring_size)
+		v->dirty_ring = (void *)((u8 *)run + KVM_DIRTY_RING_OFFSET * PAGE_SIZE);
 	r = -EEXIST;
 	if (kvm_vcpu_by_id(kvm, id))
 		goto out;

@@ -65,6 +65,7 @@ u64 os_time_ns(void);			/* CLOCK_MONOTONIC */
 u64 os_boottime_ns(void);		/* CLOCK_BOOTTIME */
 u64 os_realtime_ns(void);		/* CLOCK_REALTIME */
 u64 os_thread_steal_ns(void);		/* time this thread was runnable but waited for a CPU */
+u32 os_nr_cpus(void);			/* of the host, on line */
 u32 os_tsc_khz(void);			/* the host's time-stamp counter's rate, measured once */
 static inline u64 os_rdtsc(void)
 {

@@ -32,6 +32,13 @@ u64 os_realtime_ns(void)
 	return clock_ns(CLOCK_REALTIME);
 }
 
+u32 os_nr_cpus(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return n > 0 ? n : 1;
+}
+
 /* ---- the time-stamp counter's rate ---- */
 
 struct sample { u64 tsc, ns; };

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -36,6 +37,11 @@ void user_futex_wake(u32 *word, int n)
 void os_cpu_relax(void)
 {
 	__builtin_ia32_pause();
+}
+
+void os_yield(void)
+{
+	sched_yield();
 }
 
 /* 0 unlocked, 1 locked, 2 locked and somebody may sleep on it. */
