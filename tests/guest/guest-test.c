@@ -110,6 +110,7 @@ static struct outcome in_child(const struct test *test, void (*body)(void), int 
  */
 static int probe(char *why, size_t size)
 {
+	int where = provider == &kvm_provider_linux ? ON_LINUX : 0;
 	uint32_t eax, sig[3];
 	struct outcome o;
 
@@ -117,16 +118,16 @@ static int probe(char *why, size_t size)
 	o = in_child(NULL, probe_paravirt, timeout_seconds);
 	if (o.letter == 'S') {
 		snprintf(why, size, "paravirtual (%s)", o.text);
-		return ON_PARAVIRT;
+		return where | ON_PARAVIRT;
 	}
 	if (o.letter == 'F')
 		snprintf(why, size, "%s", o.text);
 	__cpuid(0x40000000, eax, sig[0], sig[1], sig[2]);
-	if (provider == &kvm_provider_linux && !memcmp(sig, "TCGTCGTCGTCG", 12)) {
+	if (where == ON_LINUX && !memcmp(sig, "TCGTCGTCGTCG", 12)) {
 		snprintf(why, size, "on a processor that QEMU's TCG emulates");
-		return ON_TCG;
+		where |= ON_TCG;
 	}
-	return 0;
+	return where;
 }
 
 static void report(const struct test *test, struct outcome o, const char *known)
@@ -189,9 +190,11 @@ static void run_provider(char **names, int count, bool known_wrong)
 
 		if (!selected(t, names, count))
 			continue;
-		if (environment == ON_PARAVIRT)
+		if (environment & ON_LINUX)
+			known = t->wrong_on_linux;
+		if ((environment & ON_PARAVIRT) && t->wrong_on_paravirt)
 			known = t->wrong_on_paravirt;
-		else if (environment == ON_TCG)
+		if ((environment & ON_TCG) && t->wrong_on_tcg)
 			known = t->wrong_on_tcg;
 		if (!known_wrong)
 			known = NULL;

@@ -141,6 +141,7 @@
 /* The common reason for the first: what ring 0 does there is emulated, and this is not. */
 #define NOT_EMULATED(what)	"its emulator, which runs ring 0, has no " what
 #define ON_TCG		2		/* Linux's KVM on the virtualization that QEMU's TCG emulates */
+#define ON_LINUX	4	/* Linux's KVM, wherever it runs */
 
 #ifdef __ASSEMBLER__
 

@@ -197,6 +197,8 @@ size_t image_tests(struct test *tests, size_t max)
 				test->wrong_on_paravirt = image_bytes(r[2]);
 			else if (test && r[1] == ON_TCG)
 				test->wrong_on_tcg = image_bytes(r[2]);
+			else if (test && r[1] == ON_LINUX)
+				test->wrong_on_linux = image_bytes(r[2]);
 			break;
 		}
 	}
@@ -424,7 +426,7 @@ void vcpu_start_at(struct vcpu *vcpu, int mode, uint64_t rip)
 			.limit = TSS_SIZE - 1, .type = 11, .present = 1,
 		};
 		/* QEMU's TCG aborts, all of QEMU, where it meets a busy type in TR. */
-		if (environment == ON_TCG)
+		if (environment & ON_TCG)
 			sregs.tr.type = 9;
 		/* As LTR leaves it, so that a task switch finds its own TSS busy. */
 		vcpu->vm->memory[symbol("gdt") + sregs.tr.selector + 5] |= 2;

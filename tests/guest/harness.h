@@ -51,6 +51,7 @@ struct test {
 	void (*run)(void);		/* NULL: the guest alone, from entry in mode */
 	const char *wrong_on_paravirt;	/* why it fails there; NULL: it must not */
 	const char *wrong_on_tcg;
+	const char *wrong_on_linux;
 	uint32_t needs[4];		/* FEATURE_*, 0 ends */
 	int mode;
 	uint64_t entry;
@@ -59,7 +60,7 @@ struct test {
 
 /* The provider under test. */
 extern const struct kvm_provider *provider;
-/* What kind it is: 0, ON_PARAVIRT or ON_TCG. */
+/* What kind it is: ON_* bits. */
 extern int environment;
 
 __attribute__((noreturn, format(printf, 1, 2))) void fail(const char *format, ...);
