@@ -96,6 +96,7 @@ void x86_set_fpu(struct x86_cpu *c, const struct kvm_fpu *in)
 	fx_put16(fx, X86_FX_FOP, in->last_opcode);
 	memcpy(fx + X86_FX_FIP, &in->last_ip, 8);
 	memcpy(fx + X86_FX_FDP, &in->last_dp, 8);
+	c->fpu.fcs = c->fpu.fds = 0;		/* the format has no place for them */
 	for (u32 i = 0; i < 16; i++)
 		memcpy(c->fpu.ymm[i].b, in->xmm[i], 16);
 }
@@ -154,6 +155,7 @@ int x86_set_xsave(struct x86_cpu *c, const u8 *in, u32 size, u64 supported)
 		memset(c->fpu.fx + X86_FX_ST, 0, X86_FX_XMM - X86_FX_ST);
 		fx_put16(c->fpu.fx, X86_FX_FCW, 0x37f);
 	}
+	c->fpu.fcs = c->fpu.fds = 0;		/* the format has no place for them */
 	for (u32 i = 0; i < 16; i++) {
 		if (header[0] & X86_XCR0_SSE)
 			memcpy(c->fpu.ymm[i].b, in + X86_FX_XMM + 16 * i, 16);

@@ -66,11 +66,6 @@ void soft_vector_vm_destroy(struct soft_vector **vp)
 
 /* ---- what is special about an instruction's form ---- */
 
-bool soft_is_mmx_or_x87(const struct x86_opcode *op)
-{
-	return op->attr & (X86_A_MMX | X86_A_X87);
-}
-
 static bool has_operand(const struct x86_opcode *op, u8 kind)
 {
 	for (u32 k = 0; k < ARRAY_SIZE(op->op); k++) {
@@ -78,6 +73,14 @@ static bool has_operand(const struct x86_opcode *op, u8 kind)
 			return true;
 	}
 	return false;
+}
+
+/* CVTPI2PS with a memory operand has nothing to do with MMX. */
+bool soft_is_mmx_or_x87(const struct x86_insn *i)
+{
+	if ((i->op->attr & X86_A_SSE) && (i->flags & X86_I_MEM) && !has_operand(i->op, X86_OP_P))
+		return false;
+	return i->op->attr & (X86_A_MMX | X86_A_X87);
 }
 
 /* VEX.L as it counts. */
@@ -456,7 +459,7 @@ static struct soft_thunk *make_thunk(struct soft_vector *v, const struct x86_ins
 	}
 
 	/* Register forms of SSE and AVX run straight from the loop: the checks come first. */
-	direct = !soft_is_mmx_or_x87(i->op) && !(i->flags & X86_I_MEM);
+	direct = !soft_is_mmx_or_x87(i) && !(i->flags & X86_I_MEM);
 	if (direct) {
 		t->fn = (x86_exec_fn *)e.rx;
 		byte(&e, 0xf6); byte(&e, 0x87); imm32(&e, CPU(fpu.deny)); byte(&e, t->deny);	/* test */

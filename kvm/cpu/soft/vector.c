@@ -194,6 +194,8 @@ static __noinline int misaligned(struct x86_cpu *c, const struct x86_insn *i)
 
 	if ((mxcsr & X86_MXCSR_MM) && i->op->vex == X86_LEGACY)
 		return X86_OK;
+	if (i->op->feature == X86_FEATURE_SHA && c->vendor == X86_VENDOR_AMD)
+		return X86_OK;		/* its processors do not mind */
 	return x86_raise_err(c, X86_GP, 0);
 }
 
@@ -467,7 +469,7 @@ static int bind(struct x86_cpu *c, struct x86_insn *i)
 	if (!t)
 		return -ENOMEM;
 	i->host = t;
-	if (soft_is_mmx_or_x87(op)) {
+	if (soft_is_mmx_or_x87(i)) {
 		i->fn = soft_x87_handler(i);
 		return 0;
 	}

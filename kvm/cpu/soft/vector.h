@@ -56,7 +56,7 @@ struct soft_thunk {
 const struct soft_thunk *soft_thunk_get(struct soft_vector *v, const struct x86_insn *i);
 /* Length in bytes of an operand of size X86_SZ_*. */
 u32 soft_operand_bytes(const struct x86_insn *i, u8 size);
-bool soft_is_mmx_or_x87(const struct x86_opcode *op);
+bool soft_is_mmx_or_x87(const struct x86_insn *i);
 
 /* Raises what fpu.deny stands for. */
 int soft_denied(struct x86_cpu *c, const struct x86_insn *i);

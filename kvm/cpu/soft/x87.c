@@ -117,37 +117,40 @@ static __always_inline int begin(struct x86_cpu *c, const struct x86_insn *i, co
 	return soft_x87_begin(c, i);
 }
 
+/* CVTPI2PS and its like: MMX operands, and SSE's exceptions. */
+static int run_mmx_fp(struct x86_cpu *c, const struct x86_insn *i, const struct soft_thunk *t, void *mem)
+{
+	u8 before[X87_IMAGE];
+	u32 mxcsr;
+	int r;
+
+	if (c->fpu.mxcsr_live)
+		return t->core(c, i, mem);
+	soft_x87_sync(c);
+	memcpy(before, c->fpu.fx, sizeof(before));
+	load_unit(c);
+	r = soft_fp_exec(c, i, t, mem);
+	if (!r)
+		return X86_OK;
+	mxcsr = x86_mxcsr(c);
+	drop_unit(c);
+	memcpy(c->fpu.fx, before, sizeof(before));
+	x86_set_mxcsr(c, mxcsr);
+	load_unit(c);
+	/* AMD's processors have gone over to MMX by then. */
+	if (c->vendor == X86_VENDOR_AMD)
+		__asm__ __volatile__("movd %%mm0, %%eax" : : : "eax");
+	return r;
+}
+
 /* Runs the thunk with the unit loaded. */
 static int run(struct x86_cpu *c, const struct x86_insn *i, const struct soft_thunk *t, void *mem)
 {
 	u64 fsw;
 
 	if (!(i->op->attr & X86_A_X87)) {
-		int r = X86_OK;
+		int r = i->op->host & X86_H_FP ? run_mmx_fp(c, i, t, mem) : (int)t->core(c, i, mem);
 
-		if (i->op->host & X86_H_FP) {
-			/* CVTPI2PS and its like: SSE's exceptions, and perhaps an MMX result. */
-			if (!c->fpu.mxcsr_live) {
-				u8 before[X87_IMAGE];
-
-				soft_x87_sync(c);
-				memcpy(before, c->fpu.fx, sizeof(before));
-				load_unit(c);
-				r = soft_fp_exec(c, i, t, mem);
-				if (r) {
-					u32 mxcsr = x86_mxcsr(c);
-
-					drop_unit(c);
-					memcpy(c->fpu.fx, before, sizeof(before));
-					x86_set_mxcsr(c, mxcsr);
-					return r;
-				}
-			} else {
-				r = t->core(c, i, mem);
-			}
-		} else {
-			t->core(c, i, mem);
-		}
 		soft_x87_end(c, 0);
 		return r;
 	}
@@ -350,15 +353,26 @@ static u32 env_store(struct x86_cpu *c, const struct x86_insn *i, u8 *env)
 	return 7 * w;
 }
 
+/* The image has the registers in stack order: after TOP moves by n, each is elsewhere. */
+static void turn_stack(u8 *fx, u32 n)
+{
+	u8 old[8 * 16];
+
+	memcpy(old, fx + X86_FX_ST, sizeof(old));
+	for (u32 k = 0; k < 8; k++)
+		memcpy(fx + X86_FX_ST + 16 * k, old + 16 * ((k + n) & 7), 16);
+}
+
 static void env_load(struct x86_cpu *c, const struct x86_insn *i, const u8 *env)
 {
 	u32 w = i->opsize == 2 ? 2 : 4;
 	u8 *fx = c->fpu.fx;
 	u64 ip, dp;
-	u16 fop, tags = get(env + 2 * w, 2);
+	u16 fop, tags = get(env + 2 * w, 2), fsw = get(env + w, 2);
 
+	turn_stack(fx, FSW_TOP(fsw) - FSW_TOP(x86_fx_get16(fx, X86_FX_FSW)));
 	put(fx + X86_FX_FCW, get(env, 2), 2);
-	put(fx + X86_FX_FSW, get(env + w, 2), 2);
+	put(fx + X86_FX_FSW, fsw, 2);
 	fx[X86_FX_FTW] = 0;
 	for (u32 n = 0; n < 8; n++) {
 		if (((tags >> (2 * n)) & 3) != 3)
@@ -381,7 +395,6 @@ static void env_load(struct x86_cpu *c, const struct x86_insn *i, const u8 *env)
 	put(fx + X86_FX_FOP, fop, 2);
 	put(fx + X86_FX_FIP, ip, 8);
 	put(fx + X86_FX_FDP, dp, 8);
-	soft_x87_settle(c);
 }
 
 int soft_x87_env(struct x86_cpu *c, const struct x86_insn *i)
@@ -426,12 +439,11 @@ int soft_x87_env(struct x86_cpu *c, const struct x86_insn *i)
 	r = x86_read_buf(c, lin, buf, n);
 	if (r)
 		return r;
-	if (regs) {
-		for (u32 k = 0; k < 8; k++) {
-			memset(c->fpu.fx + X86_FX_ST + 16 * k, 0, 16);
-			memcpy(c->fpu.fx + X86_FX_ST + 16 * k, buf + n - 80 + 10 * k, 10);
-		}
-	}
 	env_load(c, i, buf);
+	for (u32 k = 0; k < 8 && regs; k++) {
+		memset(c->fpu.fx + X86_FX_ST + 16 * k, 0, 16);
+		memcpy(c->fpu.fx + X86_FX_ST + 16 * k, buf + n - 80 + 10 * k, 10);
+	}
+	soft_x87_settle(c);
 	return X86_OK;
 }
