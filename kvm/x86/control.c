@@ -11,6 +11,7 @@
 #include "kvm/x86/cpuid.h"
 #include "kvm/x86/descriptor.h"
 #include "kvm/x86/irqchip.h"
+#include "kvm/x86/xstate.h"
 
 #define CR0_DEFINED	(X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_ET | X86_CR0_NE | \
 			 X86_CR0_WP | X86_CR0_AM | X86_CR0_NW | X86_CR0_CD | X86_CR0_PG)
@@ -76,6 +77,8 @@ int x86_set_cr0(struct x86_cpu *c, u64 val)
 		x86_tlb_flush_all(c);
 	if (changed & (X86_CR0_PE | X86_CR0_AM | X86_CR0_WP))
 		x86_update_mode(c);
+	else
+		x86_fpu_update_mode(c);
 	return X86_OK;
 }
 
@@ -194,6 +197,7 @@ int x86_set_xcr(struct x86_cpu *c, u32 index, u64 val)
 	    ((val & X86_XCR0_YMM) && !(val & X86_XCR0_SSE)))
 		return gp(c);
 	c->fpu.xcr0 = val;
+	x86_fpu_update_mode(c);
 	return X86_OK;
 }
 
@@ -254,17 +258,6 @@ static void reset_segments(struct x86_cpu *c)
 	c->idt = (struct x86_table){ .limit = 0xffff };
 }
 
-static void reset_fpu(struct x86_cpu *c)
-{
-	memset(&c->fpu, 0, sizeof(c->fpu));
-	/* FCW and MXCSR as Linux's KVM starts a vCPU: FNINIT's, not the 0x40 of power-on. */
-	c->fpu.fx[0] = 0x7f;
-	c->fpu.fx[1] = 0x03;
-	c->fpu.fx[24] = 0x80;
-	c->fpu.fx[25] = 0x1f;
-	c->fpu.xcr0 = X86_XCR0_X87;
-}
-
 void x86_reset(struct x86_cpu *c, bool init)
 {
 	u64 cr0 = X86_CR0_ET;
@@ -292,10 +285,9 @@ void x86_reset(struct x86_cpu *c, bool init)
 	memset(&c->io, 0, sizeof(c->io));
 	c->int_shadow = 0;
 	c->halted = false;
-	if (!init) {
-		reset_fpu(c);
+	x86_fpu_reset(c, init);
+	if (!init)
 		x86_reset_msrs(c);
-	}
 	x86_cpuid(c, &eax, &ebx, &ecx, &edx);
 	c->regs[X86_RDX] = eax ? eax : 0x600;
 	x86_tlb_flush_all(c);

@@ -19,10 +19,10 @@ int x86_emulated_cpuid(struct kvm_cpuid_entry2 *entries, u32 max);
 int x86_set_cpuid(struct x86_cpu *c, const struct kvm_cpuid_entry2 *entries, u32 n);
 /* KVM_GET_CPUID2: what was set, with the runtime bits as they are now. The number, or -E2BIG. */
 int x86_get_cpuid(struct x86_cpu *c, struct kvm_cpuid_entry2 *entries, u32 max);
-/* Until the VMM sets one: no leaves, and every feature that the host can run. */
+/* Until the VMM sets one: no leaves, and every feature that the host can run. x86_msr_init calls it. */
 void x86_cpuid_init(struct x86_cpu *c);
-void x86_cpuid_free(struct x86_cpu *c);
 
+u8 x86_host_vendor(void);		/* X86_VENDOR_* */
 /* XCR0 bits that the guest may set. */
 u64 x86_guest_xcr0(const struct x86_cpu *c);
 /* The size of an XSAVE area with the components of xcr0; compacted: XSAVEC's. */

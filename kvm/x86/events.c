@@ -438,10 +438,12 @@ int kvm_x86_vcpu_init(struct kvm_vcpu *v)
 
 	c->vcpu = v;
 	c->stop = &v->run->immediate_exit;
-	c->phys_bits = 36;
 	r = x86_mmu_init(c);
 	if (r)
 		return r;
+	r = x86_msr_init(c);
+	if (r)
+		goto out;
 	r = kvm_pv_init(v);
 	if (r)
 		goto out;
@@ -463,6 +465,7 @@ void kvm_x86_vcpu_free(struct kvm_vcpu *v)
 {
 	kvm_lapic_destroy(v);
 	kvm_pv_free(v);
+	x86_msr_free(&v->cpu);
 	x86_mmu_free(&v->cpu);
 	os_free(v->cpu.cpuid);
 	v->cpu.cpuid = NULL;

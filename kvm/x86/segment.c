@@ -10,6 +10,7 @@
  * mode too.
  */
 #include "kvm/x86/descriptor.h"
+#include "kvm/x86/xstate.h"
 
 /* Flat for the purposes of x86_lin: every offset may be read and written. */
 #define FLAT_MASK	(X86_SEG_S | X86_SEG_P | X86_TYPE_CODE | X86_TYPE_DOWN | X86_TYPE_RW | X86_SEG_UNUSABLE)
@@ -52,6 +53,7 @@ void x86_update_mode(struct x86_cpu *c)
 			update_check(c, s);
 	}
 	x86_mmu_access_mode(c);
+	x86_fpu_update_mode(c);
 }
 
 int x86_fetch_desc(struct x86_cpu *c, u16 sel, u8 vector, u32 ext, struct x86_desc *d)

@@ -11,6 +11,8 @@
 #include "kvm/x86/descriptor.h"
 #include "kvm/x86/handlers_sys.h"
 #include "kvm/x86/irqchip.h"
+#include "kvm/x86/msr.h"
+#include "kvm/x86/xstate.h"
 
 static int done(int r)
 {
@@ -145,9 +147,11 @@ static int do_clts(struct x86_cpu *c, const struct x86_insn *i)
 {
 	int r = x86_check_attr(c, i);
 
-	if (!r)
-		c->cr0 &= ~(u64)X86_CR0_TS;
-	return r;
+	if (r)
+		return r;
+	c->cr0 &= ~(u64)X86_CR0_TS;
+	x86_fpu_update_mode(c);
+	return X86_OK;
 }
 
 X86_HANDLER(mov_from_cr, do_mov_from_cr);
@@ -260,22 +264,14 @@ static int do_cpuid(struct x86_cpu *c, const struct x86_insn *i)
 {
 	u32 eax = c->regs[X86_RAX], ebx, ecx = c->regs[X86_RCX], edx;
 
+	if (unlikely(c->cpl != 0 && x86_cpuid_faults(c)))
+		return x86_raise_err(c, X86_GP, 0);
 	x86_cpuid(c, &eax, &ebx, &ecx, &edx);
 	c->regs[X86_RAX] = eax;
 	c->regs[X86_RBX] = ebx;
 	c->regs[X86_RCX] = ecx;
 	c->regs[X86_RDX] = edx;
 	return X86_OK;
-}
-
-/* XINUSE: which components are not in their initial state. x87 and SSE always count as used. */
-static u64 xinuse(const struct x86_cpu *c)
-{
-	u64 high = 0;
-
-	for (u32 n = 0; n < ARRAY_SIZE(c->fpu.ymm); n++)
-		high |= c->fpu.ymm[n].q[2] | c->fpu.ymm[n].q[3];
-	return X86_XCR0_X87 | X86_XCR0_SSE | (high ? X86_XCR0_YMM : 0);
 }
 
 static int do_xgetbv(struct x86_cpu *c, const struct x86_insn *i)
@@ -287,7 +283,7 @@ static int do_xgetbv(struct x86_cpu *c, const struct x86_insn *i)
 	if (index == 0)
 		set_edx_eax(c, c->fpu.xcr0);
 	else if (index == 1 && x86_has(c, X86_FEATURE_XGETBV1))
-		set_edx_eax(c, c->fpu.xcr0 & xinuse(c));
+		set_edx_eax(c, x86_xinuse(c));
 	else
 		return x86_raise_err(c, X86_GP, 0);
 	return X86_OK;

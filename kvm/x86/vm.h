@@ -31,6 +31,7 @@ struct x86_vm {
 	u64 wall_clock_gpa;
 	u64 hv_pad;
 	u32 default_tsc_khz;
+	u32 last_tsc_khz;
 	u64 last_tsc_write, last_tsc_nsec, last_tsc_offset;	/* TSC writes that mean to synchronise */
 
 	struct os_mutex split_lock;	/* locked instructions that cross a page or touch a device */
