@@ -185,11 +185,17 @@ int soft_gather(struct x86_cpu *c, const struct x86_insn *i)
 
 int soft_vzero(struct x86_cpu *c, const struct x86_insn *i)
 {
-	u32 n = c->mode == X86_MODE_64 ? 16 : 8, from = i->flags & X86_I_VEXL ? 0 : 16;
+	union x86_vec *v = c->fpu.ymm, *end = v + (c->mode == X86_MODE_64 ? 16 : 8);
 
 	if (unlikely(c->fpu.deny & X86_DENY_AVX))
 		return soft_denied(c, i);
-	for (u32 k = 0; k < n; k++)
-		memset(c->fpu.ymm[k].b + from, 0, 32 - from);
+	if (i->flags & X86_I_VEXL) {
+		for (; v < end; v++)
+			*v = (union x86_vec){ .q = { 0 } };
+		return X86_OK;
+	}
+	/* Before and after every call of a vectorised string function. */
+	for (; v < end; v++)
+		v->q[2] = v->q[3] = 0;
 	return X86_OK;
 }
