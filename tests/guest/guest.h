@@ -182,6 +182,8 @@ test_##name
 	.popsection
 
 #define MODE16	.section .text16, "ax", @progbits; .code16
+/* 32-bit code below 64 KiB, for what reaches it by a 16-bit offset. */
+#define LOW32	.section .text16, "ax", @progbits; .code32
 #define MODE32	.section .text, "ax", @progbits; .code32
 #define MODE64	.section .text, "ax", @progbits; .code64
 /* For what a test branches to from elsewhere, such as handlers; .popsection ends it. */
@@ -238,6 +240,12 @@ test_##name
 	movl	$(((limit) & 0xffff) | ((base) & 0xffff) << 16), gdt + SEL(n); \
 	movl	$((((base) >> 16) & 0xff) | (type) << 8 | ((limit) & 0xf0000) | (flags) << 20 | \
 		  ((base) & 0xff000000)), gdt + SEL(n) + 4
+
+/*
+ * Memory that an exception or a task switch is about to use. QEMU's emulation of SVM loses its
+ * place where a nested page fault comes in the middle of either.
+ */
+#define TOUCH(address)	lock orl $0, address
 
 /* What the recorder must have seen, after RING3. */
 #define SAW(vec, err, rip)			\

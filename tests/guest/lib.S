@@ -266,7 +266,7 @@ stray64:
 	.byte	((base) >> 16) & 0xff, type, ((limit) >> 16) | ((flags) << 4), (base) >> 24
 
 	.section .data, "aw", @progbits
-	.balign	16
+	.balign	GDT_SIZE			/* in one page: see TOUCH */
 	.globl	gdt
 gdt:	.quad	0
 	DESC(0, 0xfffff, 0x9b, 0xc)		/* KCS32 */
