@@ -27,9 +27,12 @@ static int help_main(int argc, char **argv)
 	const struct command *topic;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "+:h", options, NULL)) != -1)
+	while ((c = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
 		if (c != 'h')
 			return cli_bad_option(&command_help, c, argv);
+		fputs(command_help.help, stdout);
+		return cli_finish_output(&command_help);
+	}
 	if (argc - optind > 1)
 		return cli_fail(&command_help, CLI_USAGE, "one topic at a time: '%s' is too many",
 				argv[optind + 1]);
