@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Every instruction of the table, against the host's own processor.
+ *
+ *	generate.c	makes a case: bytes, registers, memory, from a number
+ *	native.c	runs it on the host (enter.S), in a child that may be lost
+ *	interp.c	runs it in a vCPU of libanykvm, whose memory looks the same
+ *	insn-test.c	compares, reports, counts
+ *
+ * A case depends on nothing but the seed and its number, so that any can be run again alone.
+ */
+#ifndef INSN_H
+#define INSN_H
+
+#include "kvm/core/kvm.h"
+#include "kvm/x86/mem.h"
+#include "layout.h"
+
+#define XSAVE_SIZE	832
+#define XSAVE_HEADER	512
+#define XSAVE_YMM	576
+
+/* Offsets of the pages of the data region that are there. READONLY faults on writes; FIRST and LAST are
+ * the ends of a 64 KiB segment. */
+#define DATA_FIRST	0x0000
+#define DATA_RW		0x4000
+#define DATA_RW2	0x5000
+#define DATA_READONLY	0x6000
+#define DATA_LAST	0xf000
+extern const u32 data_pages[5];
+
+struct state {
+	u64 gpr[16];
+	u64 rip;		/* offset in CS */
+	u64 rflags;
+	u64 fs_base, gs_base;
+	u8 xsave[XSAVE_SIZE] __attribute__((aligned(64)));
+};
+
+struct test_case {
+	u64 number;
+	int mode;		/* X86_MODE_* */
+	bool small_data;	/* outside 64-bit mode: DS, ES, SS at DATA_BASE, 64 KiB */
+	bool stack16;		/* SS.B is 0 */
+	bool fp;		/* x87, MMX, vector state takes part */
+	bool attention, careful, lazy_fp;	/* how the interpreter runs it */
+	u8 bytes[16];
+	struct x86_insn insn;
+	struct state in;
+};
+
+struct outcome {
+	bool fault;
+	u8 vector;
+	u32 error;
+	u64 cr2;
+	struct state out;
+};
+
+/* One set of the data region's pages: what the instruction sees, and where the test may write it. */
+struct memory {
+	u8 *data;		/* DATA_SIZE, holes unused */
+	u8 *code;		/* the code page */
+};
+
+/* ---- native.c ---- */
+struct native_can { bool compat, ldt, fsgs; u32 xsave_mask; };
+/* 0 or -errno. Call in the process that will run cases. */
+int native_init(struct memory *mem, struct native_can *can);
+void native_run(const struct test_case *t, struct outcome *o);
+
+/* ---- interp.c ---- */
+int interp_init(struct memory *mem);
+struct x86_cpu *interp_cpu(void);
+/* false: it did not end, with a message in *why. */
+bool interp_run(const struct test_case *t, struct outcome *o, const char **why);
+
+/* ---- generate.c ---- */
+void generate_init(const struct native_can *can, const struct x86_cpu *c, const char *op);
+/* Makes case `number`. false: there is nothing to run (not encodable here, or not to be run natively). */
+bool generate(u64 seed, u64 number, struct memory *a, struct memory *b, struct test_case *t);
+/* Why the row is not tried; NULL: it is. */
+const char *generate_skips(const struct x86_opcode *op);
+u32 generate_rows(void);
+
+/* Base of a segment in a case. */
+u64 case_seg_base(const struct test_case *t, int seg);
+
+#endif
