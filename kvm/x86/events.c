@@ -118,7 +118,7 @@ int x86_inject_events(struct kvm_vcpu *v)
 {
 	struct x86_cpu *c = &v->cpu;
 	struct kvm_run *run = v->run;
-	bool in_user = v->kvm->arch.irqchip_mode == KVM_IRQCHIP_NONE;
+	bool in_user = v->kvm->arch.irqchip_mode == KVM_IRQCHIP_NONE, nmi, intr;
 	int r = 0;
 
 	c->event_waiting = false;
@@ -149,12 +149,12 @@ int x86_inject_events(struct kvm_vcpu *v)
 	if (r || c->ev.triple_fault)
 		return r;
 
-	/* What is left waits for IF, IRET, or the end of the shadow. */
-	if (READ_ONCE(c->ev.nmi_pending) || (!in_user && kvm_has_interrupt(v))) {
-		c->event_waiting = true;
-		if (interrupts_open(c) || c->int_shadow)
-			atomic_or(&c->attention, X86_ATTN_EVENT);
-	}
+	/* What is left waits for IF, for IRET, or for the end of the shadow: one instruction. */
+	nmi = READ_ONCE(c->ev.nmi_pending);
+	intr = !in_user && kvm_has_interrupt(v);
+	c->event_waiting = nmi || intr;
+	if ((nmi && nmi_open(c)) || (intr && interrupts_open(c)) || (c->event_waiting && c->int_shadow))
+		atomic_or(&c->attention, X86_ATTN_EVENT);
 	if (in_user && READ_ONCE(run->request_interrupt_window)) {
 		if (interrupts_open(c) && !c->ev.interrupt_injected) {
 			run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;

@@ -284,7 +284,9 @@ int soft_run(struct kvm_vcpu *v)
 	int r = GO_ON, blocks = BLOCKS_AT_A_TIME;
 
 	soft_fpu_enter(c);
-	if (c->io.nr_reads)	/* the VMM answered: the instruction goes on alone */
+	/* The VMM answered: the instruction goes on alone. In an interrupt shadow one instruction runs whatever
+	 * waits: what waits is what the shadow holds back. */
+	if (c->io.nr_reads || c->int_shadow)
 		r = run_one(c);
 	while (r == GO_ON) {
 		if (unlikely(READ_ONCE(c->attention) || READ_ONCE(*c->stop) || !blocks--))
