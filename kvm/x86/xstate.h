@@ -23,6 +23,14 @@
 
 #define X86_FSW_ES		BIT(7)
 #define X86_MXCSR_FLAGS		0x003fu
+/* Invalid, denormal, zero divide: found before the operation; one that is not masked keeps the others from
+ * being found. */
+#define X86_MXCSR_PRE		0x07u
+#define X86_MXCSR_OE		BIT(3)
+#define X86_MXCSR_UE		BIT(4)
+#define X86_MXCSR_PE		BIT(5)
+#define X86_MXCSR_UM		BIT(11)
+#define X86_MXCSR_FTZ		BIT(15)
 #define X86_MXCSR_MASKS		0x1f80u
 #define X86_MXCSR_RESET		0x1f80u
 #define X86_MXCSR_MM		BIT(17)		/* AMD: no alignment rule for loads in computations */

@@ -55,18 +55,9 @@ void soft_fpu_leave(struct x86_cpu *c)
 	c->fpu.lazy = false;
 }
 
-#define MXCSR_IE	BIT(0)
-#define MXCSR_DE	BIT(1)
-#define MXCSR_ZE	BIT(2)
-#define MXCSR_UE	BIT(4)
-#define MXCSR_UM	BIT(11)
-#define MXCSR_FTZ	BIT(15)
-/* Found before the operation; one that is not masked keeps the later ones from being found. */
-#define MXCSR_PRE	(MXCSR_IE | MXCSR_DE | MXCSR_ZE)
-
 /* What a thunk may change, kept to be able to take it back. */
 struct undo {
-	union x86_vec reg, rm, xmm0;
+	union x86_vec reg, rm;
 	u64 gpr, rflags;
 };
 
@@ -86,9 +77,8 @@ static void undo_apply(struct x86_cpu *c, const struct x86_insn *i, const struct
 	c->rflags = u->rflags;
 }
 
-/* Runs the thunk under the given control bits, all exceptions masked; the flags that it raised. */
-static u32 run_masked(struct x86_cpu *c, const struct x86_insn *i, const struct soft_thunk *t,
-		      void *mem, u32 mxcsr)
+u32 soft_run_masked(struct x86_cpu *c, const struct x86_insn *i, const struct soft_thunk *t,
+		    void *mem, u32 mxcsr)
 {
 	u32 host = soft_get_mxcsr(), flags;
 
@@ -101,28 +91,30 @@ static u32 run_masked(struct x86_cpu *c, const struct x86_insn *i, const struct 
 
 /*
  * With exceptions that the guest does not mask. The host runs the instruction with all masked, and its
- * flags tell what the guest's processor would have found. Only underflow differs: masked, it is
- * reported for results that are tiny and inexact; unmasked, for all tiny ones, and flush-to-zero has no
- * effect. With flush-to-zero the host reports the same results as those.
+ * flags tell what the guest's processor would have found. Not so for overflow, underflow and
+ * operations that go on after an exception: then its elements are looked at one by one (fpflags.c).
  */
 static int fp_unmasked(struct x86_cpu *c, const struct x86_insn *i, const struct soft_thunk *t, void *mem,
 		       u32 mxcsr)
 {
-	u32 flags, tiny = 0, raised;
+	u32 unmasked = ~(mxcsr >> 7), flags;
 	struct undo undo;
 
+	/* Flush-to-zero has an effect only on underflows that are masked. */
+	if (!(mxcsr & X86_MXCSR_UM))
+		mxcsr &= ~X86_MXCSR_FTZ;
 	undo_save(c, i, &undo);
-	if (!(mxcsr & MXCSR_UM)) {
-		tiny = run_masked(c, i, t, mem, mxcsr | MXCSR_FTZ) & MXCSR_UE;
+	flags = soft_run_masked(c, i, t, mem, mxcsr);
+	if (((flags & unmasked) || !(mxcsr & X86_MXCSR_UM)) && soft_fp_flags_matter(i->op)) {
 		undo_apply(c, i, &undo);
-		mxcsr &= ~MXCSR_FTZ;
+		flags = soft_fp_flags(c, i, t, mem, mxcsr);
+		if (!(flags & unmasked))
+			soft_run_masked(c, i, t, mem, mxcsr);
+	} else if (flags & unmasked & X86_MXCSR_PRE) {
+		flags &= X86_MXCSR_PRE;
 	}
-	flags = run_masked(c, i, t, mem, mxcsr) | tiny;
-	raised = flags & ~(mxcsr >> 7);
-	if (raised & MXCSR_PRE)
-		flags &= MXCSR_PRE;
 	x86_set_mxcsr(c, x86_mxcsr(c) | flags);
-	if (!raised)
+	if (!(flags & unmasked))
 		return X86_OK;
 	undo_apply(c, i, &undo);
 	return x86_raise(c, c->cr4 & X86_CR4_OSXMMEXCPT ? X86_XM : X86_UD);
@@ -138,7 +130,7 @@ int soft_fp_exec(struct x86_cpu *c, const struct x86_insn *i, const struct soft_
 	if ((mxcsr & X86_MXCSR_MASKS) != X86_MXCSR_MASKS)
 		return fp_unmasked(c, i, t, mem, mxcsr);
 	if (!c->fpu.lazy) {
-		x86_set_mxcsr(c, mxcsr | run_masked(c, i, t, mem, mxcsr));
+		x86_set_mxcsr(c, mxcsr | soft_run_masked(c, i, t, mem, mxcsr));
 		return X86_OK;
 	}
 	c->fpu.host_mxcsr = soft_get_mxcsr();

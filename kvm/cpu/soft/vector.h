@@ -4,6 +4,7 @@
  *
  *   thunk.c   a few host instructions for each encoding: load the guest's registers, the instruction, store
  *   vector.c  binding, memory operands, floating-point exceptions of SSE and AVX
+ *   fpflags.c the flags of overflows and underflows that are not masked
  *   vecmem.c  masked moves and gathers
  *   x87.c     x87 and MMX
  *   xsave.c   FXSAVE, XSAVE and their kind
@@ -64,6 +65,14 @@ int soft_denied(struct x86_cpu *c, const struct x86_insn *i);
 int soft_fp_reg(struct x86_cpu *c, const struct x86_insn *i);
 /* Runs a thunk whose instruction uses MXCSR. X86_OK, X86_FAULT (#XM, #UD). */
 int soft_fp_exec(struct x86_cpu *c, const struct x86_insn *i, const struct soft_thunk *t, void *mem);
+
+/* Runs a thunk under the given control bits, all exceptions masked; the flags that it raised. */
+u32 soft_run_masked(struct x86_cpu *c, const struct x86_insn *i, const struct soft_thunk *t, void *mem,
+		    u32 mxcsr);
+/* The flags that an instruction whose exceptions are not all masked leaves, whether or not it faults (fpflags.c). */
+bool soft_fp_flags_matter(const struct x86_opcode *op);
+u32 soft_fp_flags(struct x86_cpu *c, const struct x86_insn *i, const struct soft_thunk *t, const void *mem,
+		  u32 mxcsr);
 
 static inline u32 soft_get_mxcsr(void)
 {
