@@ -698,7 +698,7 @@ TEST(pae_pdpte, PAE, "PAE: a PDPTE not present is #PF for its GiB"):
 TEST(pae_user, PAE, "PAE: ring 3 at a supervisor page"):
 	WRONG(PARAVIRT, NO_PAE)
 	USER32
-1:	movl	%eax, PAGE(1)
+1:	movl	%eax, %ss:PAGE(1)		/* the IRET has emptied DS */
 	MODE32
 	RING3_32(1b)
 	SAW(PF_VECTOR, P | W | U, 1b)
@@ -733,7 +733,7 @@ TEST(pg32_user, PG32, "2-level: ring 3 at a supervisor page, and running in its 
 	USER32
 1:	pushl	$0x1234
 	popl	%ecx
-2:	movl	PAGE(1), %eax
+2:	movl	%ss:PAGE(1), %eax		/* the IRET has emptied DS */
 	MODE32
 	RING3_32(1b)
 	SAW(PF_VECTOR, P | U, 2b)
