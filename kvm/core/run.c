@@ -113,7 +113,8 @@ static int run_loop(struct kvm_vcpu *v)
 			r = -EIO;
 			goto out;
 		}
-		if (interrupted(v)) {
+		/* An access that the VMM has just answered is completed first: its state must be whole. */
+		if (!c->io.nr_reads && interrupted(v)) {
 			r = -EINTR;
 			goto out;
 		}
@@ -150,7 +151,7 @@ int kvm_vcpu_run(struct kvm_vcpu *v)
 	/* The rest of a store that the VMM has seen in part. */
 	if (x86_io_exit_next_write(c))
 		goto out;
-	r = interrupted(v) ? -EINTR : run_loop(v);
+	r = !c->io.nr_reads && interrupted(v) ? -EINTR : run_loop(v);
 	if (r == -EINTR)
 		v->run->exit_reason = KVM_EXIT_INTR;
 out:
