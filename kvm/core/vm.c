@@ -10,14 +10,15 @@ static void destroy(struct kvm *kvm)
 	struct kvm_vcpu *v;
 	u32 i;
 
-	/* First what runs on other threads, then what that used. */
+	/* First what runs on other threads, then what that used. Chips leave the buses, which asks the vCPUs. */
 	kvm_eventfds_destroy(kvm);
 	kvm_pit_destroy(kvm);
-	kvm_for_each_vcpu(v, kvm, i)
-		kvm_free_vcpu(v);
-	kvm_buses_destroy(kvm);
 	kvm_ioapic_destroy(kvm);
 	kvm_pic_destroy(kvm);
+	kvm_for_each_vcpu(v, kvm, i)
+		kvm_free_vcpu(v);
+	kvm->nr_vcpus = 0;
+	kvm_buses_destroy(kvm);
 	kvm_irq_routing_destroy(kvm);
 	kvm_memslots_destroy(kvm);
 	if (kvm->cpu)
