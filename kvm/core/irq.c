@@ -9,6 +9,7 @@
 #include "kvm/x86/irqchip.h"
 
 #define PIC_PINS	8	/* of each chip */
+#define PIT_GSI		0
 #define MSI_TRIG_LEVEL	BIT(15)
 
 /* Sorted by GSI; those of gsi are entry[first[gsi]] up to entry[first[gsi + 1]]. */
@@ -318,6 +319,8 @@ void kvm_notify_acked_irq(struct kvm *kvm, u32 irqchip, u32 pin)
 		if (leads_to(t, ack->gsi, irqchip, pin))
 			ack->fn(ack);
 	os_mutex_unlock(&kvm->irq->ack_lock);
+	if (kvm->arch.pit && leads_to(t, PIT_GSI, irqchip, pin))
+		kvm_pit_ack(kvm);
 	put_routing(t);
 }
 

@@ -128,7 +128,7 @@ int kvm_set_gsi_routing(struct kvm *kvm, const struct kvm_irq_routing_entry *ent
 int kvm_set_default_irq_routing(struct kvm *kvm);		/* PIC, I/O APIC: as Linux */
 /* Called by the PIC and the I/O APIC when the guest acknowledges a pin: resamples, PIT. */
 void kvm_notify_acked_irq(struct kvm *kvm, u32 irqchip, u32 pin);	/* with no lock of the chip held */
-/* Who else wants to know (the PIT). fn may call kvm_set_irq, but neither register nor unregister. */
+/* Who wants to know of acknowledgements. fn may call kvm_set_irq, but neither register nor unregister. */
 struct kvm_irq_ack {
 	struct kvm_irq_ack *next;
 	u32 gsi;
