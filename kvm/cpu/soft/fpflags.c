@@ -269,9 +269,11 @@ static u32 dot_flags(struct job *job, const union x86_vec *orig, u32 imm, u32 ha
 		}
 	}
 	for (;;) {
+		u32 stage = 0;
+
 		for (u32 h = 0; h < halves; h++)
-			flags |= all_flags(job, in[h], n, mxcsr);
-		flags = stop_at(flags, mxcsr);
+			stage |= all_flags(job, in[h], n, mxcsr);
+		flags |= stop_at(stage, mxcsr);
 		if ((flags & ~(mxcsr >> 7)) || (n == 1 && job->kind == ADD))
 			return flags;
 		for (u32 h = 0; h < halves; h++) {
