@@ -153,23 +153,24 @@ X86_HANDLER_SIZES(loop, NULL, loop_16, loop_32, loop_64);
 X86_HANDLER_SIZES(loope, NULL, loope_16, loope_32, loope_64);
 X86_HANDLER_SIZES(loopne, NULL, loopne_16, loopne_32, loopne_64);
 
-/* BOUND: two signed limits in memory, lower first. */
+/* BOUND: two signed limits in memory, the lower first. The upper is not read where the lower fails. */
 static __always_inline int bound(struct x86_cpu *c, const struct x86_insn *i, u32 size)
 {
-	u64 ea = x86_ea(c, i), lin, low, high;
-	s64 index = size == 2 ? (s16)c->regs[i->reg] : (s32)c->regs[i->reg];
-	int r = x86_lin(c, i->seg, ea, 2 * size, X86_READ, &lin);
+	s64 index = size == 2 ? (s16)c->regs[i->reg] : (s32)c->regs[i->reg], limit;
+	u64 ea = x86_ea(c, i), lin, v;
 
-	if (unlikely(r))
-		return r;
-	r = x86_read_size(c, lin, size, &low);
-	if (unlikely(r))
-		return r;
-	r = x86_read_size(c, (lin + size) & c->lin_mask, size, &high);
-	if (unlikely(r))
-		return r;
-	if (size == 2 ? index < (s16)low || index > (s16)high : index < (s32)low || index > (s32)high)
-		return x86_raise(c, X86_BR);
+	for (u32 n = 0; n < 2; n++) {
+		int r = x86_lin(c, i->seg, (ea + n * size) & x86_addr_mask(i), size, X86_READ, &lin);
+
+		if (unlikely(r))
+			return r;
+		r = x86_read_size(c, lin, size, &v);
+		if (unlikely(r))
+			return r;
+		limit = size == 2 ? (s16)v : (s32)v;
+		if (n ? index > limit : index < limit)
+			return x86_raise(c, X86_BR);
+	}
 	return X86_OK;
 }
 

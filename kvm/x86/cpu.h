@@ -71,6 +71,7 @@ struct x86_fault {
 	bool has_error;
 	u32 error;
 	u64 payload;			/* CR2 for #PF, DR6 bits for #DB */
+	bool noncanonical;		/* #GP for the form of an address: #SS where it is the stack's */
 };
 
 /*
@@ -241,6 +242,11 @@ static inline int x86_raise(struct x86_cpu *c, u8 vector)
 static inline int x86_raise_err(struct x86_cpu *c, u8 vector, u32 error)
 {
 	c->fault = (struct x86_fault){ .vector = vector, .has_error = true, .error = error };
+	return X86_FAULT;
+}
+static inline int x86_raise_noncanonical(struct x86_cpu *c)
+{
+	c->fault = (struct x86_fault){ .vector = X86_GP, .has_error = true, .noncanonical = true };
 	return X86_FAULT;
 }
 static inline int x86_raise_pf(struct x86_cpu *c, u64 lin, u32 error)

@@ -281,6 +281,14 @@ static __always_inline void x86_set_sp(struct x86_cpu *c, u64 sp)
 		*(u16 *)&c->regs[X86_RSP] = sp;
 }
 
+/* A bad address of a push or pop is #SS. */
+static __always_inline int x86_stack_result(struct x86_cpu *c, int r)
+{
+	if (unlikely(r == X86_FAULT && c->fault.noncanonical))
+		c->fault.vector = X86_SS;
+	return r;
+}
+
 /* Several pushes that must all succeed or leave RSP alone: each moves *sp, which starts as RSP; the
  * caller ends with x86_set_sp. size: 2, 4 or 8. */
 static __always_inline int x86_push_at(struct x86_cpu *c, u64 *sp, u32 size, u64 val)
@@ -291,9 +299,10 @@ static __always_inline int x86_push_at(struct x86_cpu *c, u64 *sp, u32 size, u64
 	if (unlikely(r))
 		return r;
 	r = x86_write_size(c, lin, size, val);
-	if (likely(!r))
-		*sp = to;
-	return r;
+	if (unlikely(r))
+		return x86_stack_result(c, r);
+	*sp = to;
+	return X86_OK;
 }
 
 static __always_inline int x86_pop_at(struct x86_cpu *c, u64 *sp, u32 size, u64 *val)
@@ -304,9 +313,10 @@ static __always_inline int x86_pop_at(struct x86_cpu *c, u64 *sp, u32 size, u64 
 	if (unlikely(r))
 		return r;
 	r = x86_read_size(c, lin, size, val);
-	if (likely(!r))
-		*sp = from + size;
-	return r;
+	if (unlikely(r))
+		return x86_stack_result(c, r);
+	*sp = from + size;
+	return X86_OK;
 }
 
 /* One push or pop. */

@@ -302,7 +302,7 @@ static void note_breakpoints(struct x86_cpu *c, u64 lin, u32 size, enum x86_acce
 static int check_access(struct x86_cpu *c, u64 lin, u32 size, enum x86_access acc)
 {
 	if (c->mode == X86_MODE_64 && (!canonical(c, lin) || !canonical(c, lin + size - 1)))
-		return x86_raise_err(c, X86_GP, 0);
+		return x86_raise_noncanonical(c);
 	if (c->cpl == 3 && (c->rflags & X86_RFLAGS_AC) && (c->cr0 & X86_CR0_AM) && size <= 16 &&
 	    (size & (size - 1)) == 0 && (lin & (min(size, 8u) - 1)))
 		return x86_raise_err(c, X86_AC, 0);
@@ -467,7 +467,7 @@ int x86_host_range(struct x86_cpu *c, u64 lin, enum x86_access acc, u32 *n, u8 *
 	if (c->tlb_ctx[0] != x86_mmu_context(c, 0))
 		return X86_OK;
 	if (c->mode == X86_MODE_64 && !canonical(c, lin))
-		return x86_raise_err(c, X86_GP, 0);
+		return x86_raise_noncanonical(c);
 	r = x86_translate(c, lin, acc, false, &map);
 	if (r)
 		return r;
@@ -481,7 +481,7 @@ int x86_probe(struct x86_cpu *c, u64 lin, u32 size, enum x86_access acc)
 	struct span s;
 
 	if (c->mode == X86_MODE_64 && (!canonical(c, lin) || !canonical(c, lin + size - 1)))
-		return x86_raise_err(c, X86_GP, 0);
+		return x86_raise_noncanonical(c);
 	return translate_span(c, lin, size, acc, false, &s);
 }
 

@@ -131,6 +131,15 @@ static __always_inline int x86_operand_lin(struct x86_cpu *c, const struct x86_i
 	return x86_lin(c, i->seg, x86_ea(c, i), size, acc, lin);
 }
 
+/* For whoever takes a handler's X86_FAULT: a bad address from RSP or RBP, without FS or GS, is the
+ * stack's and so #SS(0) (SDM volume 1, 3.3.7.1). Pushes and pops see to theirs themselves. */
+static inline void x86_finish_fault(struct x86_cpu *c, const struct x86_insn *i)
+{
+	if (unlikely(c->fault.noncanonical) && (i->flags & X86_I_MEM) && i->seg == X86_SEG_FLAT &&
+	    (i->base == X86_RSP || i->base == X86_RBP))
+		c->fault.vector = X86_SS;
+}
+
 /* ---- the MMU: mmu.c ---- */
 
 /* How a linear address maps. */

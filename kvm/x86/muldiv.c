@@ -211,24 +211,33 @@ static void set_arith(struct x86_cpu *c, u64 flags)
 	c->rflags = (c->rflags & ~(u64)X86_RFLAGS_ARITH) | flags;
 }
 
+/* Flags of a addition or subtraction of `bits`, whose result is r: what the manuals leave undefined in the
+ * decimal instructions is, on AMD's processors, that of the correction as such. */
+static u64 sum_flags(u16 a, u16 b, u16 r, u32 bits, bool subtract)
+{
+	u16 overflow = subtract ? (a ^ b) & (a ^ r) : ~(a ^ b) & (a ^ r);
+
+	return flag((overflow >> (bits - 1)) & 1, X86_RFLAGS_OF) | flag((r >> (bits - 1)) & 1, X86_RFLAGS_SF) |
+	       flag(!(bits == 8 ? (u8)r : r), X86_RFLAGS_ZF) | flag(!__builtin_parity((u8)r), X86_RFLAGS_PF);
+}
+
 /* DAA and DAS differ in the sign of their corrections. */
 static int decimal_adjust(struct x86_cpu *c, bool subtract)
 {
-	u8 old = c->regs[X86_RAX], al = old;
-	bool af = c->rflags & X86_RFLAGS_AF || (old & 0xf) > 9;
-	bool cf = c->rflags & X86_RFLAGS_CF, high = cf || old > 0x99;
+	u8 al = c->regs[X86_RAX], correction = 0, result;
+	bool af = c->rflags & X86_RFLAGS_AF || (al & 0xf) > 9;
+	bool cf = c->rflags & X86_RFLAGS_CF || al > 0x99;
 
-	if (af) {
-		if (subtract)
-			cf |= old < 6;
-		al += subtract ? -6 : 6;
-	}
-	if (high) {
-		al += subtract ? -0x60 : 0x60;
-		cf = true;
-	}
-	*(u8 *)&c->regs[X86_RAX] = al;
-	set_arith(c, result_flags(al) | flag(af, X86_RFLAGS_AF) | flag(cf, X86_RFLAGS_CF));
+	if (af)
+		correction += 6;
+	if (cf)
+		correction += 0x60;
+	if (af && subtract)
+		cf |= al < 6;
+	result = subtract ? al - correction : al + correction;
+	*(u8 *)&c->regs[X86_RAX] = result;
+	set_arith(c, sum_flags(al, correction, result, 8, subtract) | flag(af, X86_RFLAGS_AF) |
+		     flag(cf, X86_RFLAGS_CF));
 	return X86_OK;
 }
 
@@ -246,14 +255,15 @@ X86_HANDLER(das, do_das);
 
 static int ascii_adjust(struct x86_cpu *c, bool subtract)
 {
-	u16 ax = c->regs[X86_RAX];
+	u16 ax = c->regs[X86_RAX], correction = 0, result;
 	bool adjust = c->rflags & X86_RFLAGS_AF || (ax & 0xf) > 9;
 
 	if (adjust)
-		ax += subtract ? -0x106 : 0x106;
-	ax &= 0xff0f;
-	*(u16 *)&c->regs[X86_RAX] = ax;
-	set_arith(c, result_flags(ax) | flag(adjust, X86_RFLAGS_AF | X86_RFLAGS_CF));
+		correction = 0x106;
+	result = subtract ? ax - correction : ax + correction;
+	*(u16 *)&c->regs[X86_RAX] = result & 0xff0f;
+	set_arith(c, sum_flags(ax, correction, result, 16, subtract) |
+		     flag(adjust, X86_RFLAGS_AF | X86_RFLAGS_CF));
 	return X86_OK;
 }
 
@@ -283,11 +293,11 @@ X86_HANDLER(aam, do_aam);
 
 static int do_aad(struct x86_cpu *c, const struct x86_insn *i)
 {
-	u8 al = c->regs[X86_RAX], ah = c->regs[X86_RAX] >> 8;
+	u8 al = c->regs[X86_RAX], ah = c->regs[X86_RAX] >> 8, tens = ah * (u8)i->imm, result = al + tens;
 
-	al += ah * (u8)i->imm;
-	*(u16 *)&c->regs[X86_RAX] = al;
-	set_arith(c, result_flags(al));
+	*(u16 *)&c->regs[X86_RAX] = result;
+	set_arith(c, sum_flags(al, tens, result, 8, false) | flag(result < al, X86_RFLAGS_CF) |
+		     flag(((al & 0xf) + (tens & 0xf)) > 0xf, X86_RFLAGS_AF));
 	return X86_OK;
 }
 X86_HANDLER(aad, do_aad);

@@ -66,7 +66,8 @@ static int enter_##bits(struct x86_cpu *c, const struct x86_insn *i)			\
 											\
 	if (r)										\
 		return r;								\
-	frame = sp;									\
+	/* Its bits above the stack's width are RSP's. */				\
+	frame = (c->regs[X86_RSP] & ~mask) | sp;					\
 	/* The enclosing frames' pointers, then this one's. */				\
 	for (u32 n = 1; n < level; n++) {						\
 		bp = (bp - bits / 8) & mask;						\
@@ -75,7 +76,7 @@ static int enter_##bits(struct x86_cpu *c, const struct x86_insn *i)			\
 			return r;							\
 		r = x86_read_size(c, lin, bits / 8, &v);				\
 		if (r)									\
-			return r;							\
+			return x86_stack_result(c, r);					\
 		r = x86_push_at(c, &sp, bits / 8, v);					\
 		if (r)									\
 			return r;							\
@@ -92,7 +93,7 @@ static int enter_##bits(struct x86_cpu *c, const struct x86_insn *i)			\
 		return r;								\
 	r = x86_probe(c, lin, bits / 8, X86_WRITE);					\
 	if (r)										\
-		return r;								\
+		return x86_stack_result(c, r);						\
 	x86_reg_set(c, i, X86_RBP, bits / 8, frame);					\
 	x86_set_sp(c, sp);								\
 	return X86_OK;									\

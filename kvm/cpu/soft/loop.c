@@ -163,6 +163,7 @@ static int run_one(struct x86_cpu *c)
 	case X86_FAULT:
 		c_rip(c) -= i.len;
 		x86_io_begin(c);
+		x86_finish_fault(c, &i);
 		next = fault(c);
 		break;
 	default:		/* X86_EXIT: it runs again when the VMM has answered */
@@ -268,6 +269,7 @@ stopped:
 	c_rip(c) -= i->len;
 	switch (r) {
 	case X86_FAULT:
+		x86_finish_fault(c, i);
 		return fault(c);
 	case X86_EXIT:
 		return leave(c);
