@@ -147,6 +147,12 @@ static u64 integer(struct rng *r)
 	}
 }
 
+/* A 64-bit address that no processor with 48 bits takes. */
+static u64 noncanonical(struct rng *r)
+{
+	return (0x800000000000ull | rnd(r) << 48) & ~(1ull << 63);
+}
+
 /* A double, or two floats, near what matters: zeros, denormals, infinities, NaNs, ordinary numbers. */
 static u64 floats(struct rng *r)
 {
@@ -312,6 +318,9 @@ static void put_legacy_prefixes(struct rng *r, struct encoding *e, const struct 
 		if (op->pfx != X86_PFX_NP && op->pfx != X86_PFX_66 && uses_opsize(op) && one_in(r, 4))
 			p[n++] = 0x66;
 	}
+	/* AMD's processors take F2 and F3 for LOOP's condition, Intel's do not. */
+	if (op->map == X86_MAP_1 && op->opcode >= 0xe0 && op->opcode <= 0xe2)
+		plain = false;
 	if ((op->attr & X86_A_REP) ? one_in(r, 2) : plain && one_in(r, 32))
 		p[n++] = one_in(r, 2) ? 0xf3 : 0xf2;
 	if ((op->attr & X86_A_LOCK) ? one_in(r, 4) : one_in(r, 64))
@@ -599,7 +608,7 @@ static u32 place(struct rng *r, u32 size, bool align)
 static u64 place_linear(struct rng *r, const struct test_case *t, u32 size, bool align)
 {
 	if (t->mode == X86_MODE_64 && one_in(r, 64))
-		return (0x800000000000ull + DATA_BASE) | rnd(r) << 48;
+		return noncanonical(r) + DATA_BASE;
 	return DATA_BASE + place(r, size, align);
 }
 
@@ -636,7 +645,7 @@ static void fill(struct rng *r, struct memory *a, struct memory *b, u64 lin, u32
 	for (u64 at = start; at < end; at += 8) {
 		u64 v = fp ? floats(r) : integer(r);
 
-		if (at < DATA_BASE || at + 8 > DATA_BASE + DATA_SIZE)
+		if (at < DATA_BASE || at > DATA_BASE + DATA_SIZE - 8)
 			continue;
 		memcpy(a->data + (at - DATA_BASE), &v, 8);
 		memcpy(b->data + (at - DATA_BASE), &v, 8);
@@ -645,7 +654,7 @@ static void fill(struct rng *r, struct memory *a, struct memory *b, u64 lin, u32
 
 static void poke(struct memory *a, struct memory *b, u64 lin, const void *p, u32 size)
 {
-	if (lin < DATA_BASE || lin + size > DATA_BASE + DATA_SIZE)
+	if (lin < DATA_BASE || lin > DATA_BASE + DATA_SIZE - size)
 		return;
 	memcpy(a->data + (lin - DATA_BASE), p, size);
 	memcpy(b->data + (lin - DATA_BASE), p, size);
@@ -665,7 +674,7 @@ static u64 branch_target(struct rng *r, const struct test_case *t)
 
 	switch (below(r, 8)) {
 	case 0:
-		return t->mode == X86_MODE_64 ? 0x800000000000ull | rnd(r) << 48 : 0x70000000 + below(r, 4096);
+		return t->mode == X86_MODE_64 ? noncanonical(r) : 0x70000000 + below(r, 4096);
 	case 1:
 		return DATA_BASE + 0x8000;
 	default:
@@ -873,10 +882,11 @@ static void prepare_registers(struct rng *r, struct test_case *t)
 	t->in.rflags = X86_RFLAGS_FIXED | X86_RFLAGS_IF | (rnd(r) & X86_RFLAGS_ARITH);
 	if (one_in(r, 4))
 		t->in.rflags |= X86_RFLAGS_DF;
-	if (one_in(r, 32))
-		t->in.rflags |= X86_RFLAGS_AC;
 	if (!i->op)
 		return;
+	/* What alignment x87 and vector operands must have under AC is each processor's own. */
+	if (!t->fp && one_in(r, 32))
+		t->in.rflags |= X86_RFLAGS_AC;
 	if ((i->op->attr & X86_A_BRANCH) && has_kind(i->op, X86_OP_E) && !(i->flags & X86_I_MEM))
 		g[i->rm] = branch_target(r, t);
 	if (i->op->attr & X86_A_BRANCH && one_in(r, 2))
@@ -888,7 +898,7 @@ static void prepare_registers(struct rng *r, struct test_case *t)
 	else if (named(i->op, "bt") || named(i->op, "bts") || named(i->op, "btr") || named(i->op, "btc"))
 		g[i->reg] = one_in(r, 2) ? 1ull << 30 : -(1ull << 30);	/* nothing is there */
 	if (named(i->op, "wrfsbase") || named(i->op, "wrgsbase"))
-		g[i->rm] = one_in(r, 8) ? 0x800000000000ull | rnd(r) << 32 : rnd(r) >> 17;
+		g[i->rm] = one_in(r, 8) ? noncanonical(r) : rnd(r) >> 17;
 	if (named(i->op, "div") || named(i->op, "idiv"))
 		prepare_division(r, t);
 	if (named(i->op, "pcmpestri") || named(i->op, "pcmpestrm") || named(i->op, "vpcmpestri") ||

@@ -88,6 +88,8 @@ static void set_segments(struct x86_cpu *c, const struct test_case *t)
 	c->seg[X86_SEG_FS] = small;
 	c->seg[X86_SEG_GS] = small;
 	if (t->mode == X86_MODE_64) {
+		c->seg[X86_SEG_DS].sel = 0;
+		c->seg[X86_SEG_ES].sel = 0;
 		c->seg[X86_SEG_FS] = segment(0, t->in.fs_base, ~0u, ATTR_DATA | X86_SEG_DB | X86_SEG_G);
 		c->seg[X86_SEG_GS] = segment(0, t->in.gs_base, ~0u, ATTR_DATA | X86_SEG_DB | X86_SEG_G);
 	}
@@ -202,6 +204,8 @@ bool interp_run(const struct test_case *t, struct outcome *o, const char **why)
 	c->careful = false;
 	c->attention = 0;
 
+	if (r == X86_FAULT)
+		x86_finish_fault(c, &i);
 	o->fault = r == X86_FAULT;
 	o->vector = o->fault ? c->fault.vector : 0;
 	o->error = o->fault && c->fault.has_error ? c->fault.error : 0;
