@@ -92,6 +92,14 @@ static inline int x86_check_attr(struct x86_cpu *c, const struct x86_insn *i)
 	return X86_OK;
 }
 
+/* An exception that comes after the instruction at hand, which is done: the new task's, or a trap. */
+static inline void x86_pend(struct x86_cpu *c, const struct x86_fault *f)
+{
+	c->ev.exception = *f;
+	c->ev.exception_pending = true;
+	atomic_or(&c->attention, X86_ATTN_EVENT);
+}
+
 /* ---- segment.c ---- */
 
 /*

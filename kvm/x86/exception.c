@@ -488,8 +488,7 @@ int x86_software_interrupt(struct x86_cpu *c, u8 vector, int kind)
 	}
 	if (r == X86_FAULT && committed) {
 		/* A task gate's new task has the fault, not this instruction. */
-		c->ev.exception_pending = true;
-		c->ev.exception = c->fault;
+		x86_pend(c, &c->fault);
 		return X86_DONE;
 	}
 	return r;

@@ -289,8 +289,9 @@ int x86_task_switch(struct x86_cpu *c, u16 sel, enum x86_task_reason reason, u32
 	}
 	if (t.trap) {
 		/* A trap after the switch, before the new task's first instruction. */
-		c->ev.exception_pending = true;
-		c->ev.exception = (struct x86_fault){ .vector = X86_DB, .payload = X86_DR6_BT };
+		struct x86_fault trap = { .vector = X86_DB, .payload = X86_DR6_BT };
+
+		x86_pend(c, &trap);
 	}
 	return X86_OK;
 }
@@ -303,8 +304,7 @@ int x86_task_transfer(struct x86_cpu *c, u16 sel, enum x86_task_reason reason)
 	if (r == X86_OK)
 		return X86_DONE;
 	if (r == X86_FAULT && committed) {
-		c->ev.exception_pending = true;
-		c->ev.exception = c->fault;
+		x86_pend(c, &c->fault);
 		return X86_DONE;
 	}
 	return r;
