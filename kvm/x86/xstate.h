@@ -29,6 +29,7 @@
 #define X86_MXCSR_OE		BIT(3)
 #define X86_MXCSR_UE		BIT(4)
 #define X86_MXCSR_PE		BIT(5)
+#define X86_MXCSR_DAZ		BIT(6)
 #define X86_MXCSR_UM		BIT(11)
 #define X86_MXCSR_FTZ		BIT(15)
 #define X86_MXCSR_MASKS		0x1f80u

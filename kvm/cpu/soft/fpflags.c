@@ -80,13 +80,14 @@ static void set_element(union x86_vec *v, const struct element *e, u32 k, u64 va
 	memcpy(v->b + k * e->size, &val, e->size);
 }
 
-/* A finite number other than zero, with its exponent unbiased and its fraction without the leading one. */
-static bool take_apart(const struct element *e, u64 x, int *exp, u64 *frac)
+/* A finite number other than zero, with its exponent unbiased and its fraction without the leading one. With `daz`
+ * denormals are zeros. */
+static bool take_apart(const struct element *e, bool daz, u64 x, int *exp, u64 *frac)
 {
 	u32 biased = (x >> e->mant_bits) & e->exp_mask;
 
 	*frac = x & (BIT_ULL(e->mant_bits) - 1);
-	if (biased == e->exp_mask || (!biased && !*frac))
+	if (biased == e->exp_mask || (!biased && (daz || !*frac)))
 		return false;
 	*exp = (int)biased - (int)e->bias;
 	if (!biased) {
@@ -113,7 +114,7 @@ static u64 with_exponent(const struct element *e, u64 x, int exp, u64 frac)
 
 /* Moves the exponents of element k so that the result is well in range, and exact if and only if it was. */
 static void move_exponents(const struct element *e, enum op_kind kind, const struct x86_opcode *op,
-			   union x86_vec *in, u32 k)
+			   union x86_vec *in, u32 k, bool daz)
 {
 	int exp[NR_OPERANDS], sum = 0;
 	u64 frac[NR_OPERANDS];
@@ -122,7 +123,7 @@ static void move_exponents(const struct element *e, enum op_kind kind, const str
 	u32 order = op->opcode >> 4, addend = order == 9 ? VVVV : order == 0xa ? RM : REG;
 
 	for (u32 o = REG; o < NR_OPERANDS; o++)
-		ok[o] = take_apart(e, get_element(&in[o], e, k), &exp[o], &frac[o]);
+		ok[o] = take_apart(e, daz, get_element(&in[o], e, k), &exp[o], &frac[o]);
 	for (u32 o = REG; o < NR_OPERANDS && kind == FMA; o++) {
 		if (o != addend && ok[o])
 			sum += exp[o];
@@ -227,7 +228,7 @@ static u32 element_flags(const struct job *job, const union x86_vec *orig, u32 k
 	/* Sums that underflow are exact. */
 	if (trapped && !((job->kind == ADD || job->kind == PAIRS) && trapped == X86_MXCSR_UE)) {
 		for (u32 m = k; m < k + at_once; m++)
-			move_exponents(e, job->kind, job->i.op, in, m);
+			move_exponents(e, job->kind, job->i.op, in, m, mxcsr & X86_MXCSR_DAZ);
 		flags &= ~X86_MXCSR_PE;
 		flags |= run_on(job, in, mxcsr) & X86_MXCSR_PE;
 	}
