@@ -1010,3 +1010,20 @@ TEST(hlt_returns, LONG, "the RIP an interrupt saves in HLT is the next instructi
 1:	nop
 	IS64(1b, irq_rip)
 	PASS
+
+/* ---- For run.c: HLT until pin 5's interrupt, from another thread -------------------------- */
+
+	MODE64
+	.globl	irq_hlt_wait
+irq_hlt_wait:
+	apic_init
+	gate	0x45, io_edge
+	ioapic_write 0x1b, 0
+	ioapic_write 0x1a, 0x45
+	SYNC(1)
+	sti
+1:	hlt
+	cmpl	$0, irq_count
+	je	1b
+	cli
+	PASS
