@@ -315,7 +315,9 @@ static void put_legacy_prefixes(struct rng *r, struct encoding *e, const struct 
 			p[n++] = 0xf3;
 		if (op->pfx == X86_PFX_F2)
 			p[n++] = 0xf2;
-		if (op->pfx != X86_PFX_NP && op->pfx != X86_PFX_66 && uses_opsize(op) && one_in(r, 4))
+		/* With 66, MOVSXD reads two bytes or four, by processor. */
+		if (op->pfx != X86_PFX_NP && op->pfx != X86_PFX_66 && uses_opsize(op) &&
+		    !named(op, "movsxd") && one_in(r, 4))
 			p[n++] = 0x66;
 	}
 	/* AMD's processors take F2 and F3 for LOOP's condition, Intel's do not. */
