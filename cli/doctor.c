@@ -75,17 +75,15 @@ static void print_text(const struct diagnosis *d)
 		printf("  API version   %d\n", probe->api_version);
 		printf("  long mode     %s\n", yes(probe->long_mode));
 		printf("  cmpxchg16b    %s\n", yes(probe->cmpxchg16b));
-		if (probe->loop)
-			printf("  loop          %.1f ms for a million iterations (hardware: 1)\n",
-			       probe->loop_ns / 1e6);
-		else
-			printf("  loop          no\n");
+		if (probe->loop_ns)
+			printf("  loop          %s%.1f ms for a million iterations (hardware: 1)\n",
+			       probe->loop ? "" : "more than ", probe->loop_ns / 1e6);
 	}
 	if (probe->reason[0])
 		printf("  runs a kernel no: %s\n", probe->reason);
 	else
 		printf("  runs a kernel yes%s\n",
-		       kvm_probe_fast(probe) ? ", on hardware" : ", by emulation");
+		       kvm_probe_fast(probe) ? "" : ", slower than hardware");
 	if (!d->has_caps)
 		return;
 	column = printf("  capabilities ");

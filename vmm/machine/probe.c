@@ -388,6 +388,8 @@ static void probe_wait(pid_t child, int done, struct kvm_probe *probe)
 	while (ret < 0 && errno == EINTR);
 	if (!ret) {
 		kill(child, SIGKILL);
+		if (probe->long_mode)
+			probe->loop_ns = PROBE_TIMEOUT_S * 1000000000ull;
 		fail(probe, "%s did not end within %d seconds",
 		     !probe->long_mode ? "the probe guest" :
 		     probe->cmpxchg16b ? "the loop" : "cmpxchg16b", PROBE_TIMEOUT_S);

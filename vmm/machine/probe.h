@@ -15,9 +15,9 @@
 #include "vmm/provider.h"
 
 #define PROBE_LOOP_ITERATIONS	1000000u
-/* The loop takes a processor about 1 ms, and some 30 ms at a hundred million instructions a
- * second; what needs more than this is not running the guest on a processor. */
-#define PROBE_LOOP_LIMIT_NS	20000000ull
+/* The loop, of three instructions, takes a processor about 1 ms; a good interpreter needs ten. What
+ * takes longer than this is not running the guest on a processor. */
+#define PROBE_LOOP_LIMIT_NS	5000000ull
 #define PROBE_REASON_SIZE	256
 
 /* The fields are filled in this order; the first failure leaves the rest false or 0. */
@@ -27,7 +27,7 @@ struct kvm_probe {
 	bool long_mode;		/* ring 0 code ran in long mode, with paging */
 	bool cmpxchg16b;	/* lock cmpxchg16b in ring 0 did what it should */
 	bool loop;		/* the loop finished with the right sum */
-	uint64_t loop_ns;	/* processor time which it took */
+	uint64_t loop_ns;	/* processor time which it took, or took before it was stopped */
 	char reason[PROBE_REASON_SIZE];	/* the first failure, for people; "" where none */
 };
 
