@@ -143,6 +143,7 @@ static void load_fp(struct x86_cpu *c, const u8 *xsave)
 	memcpy(c->fpu.fx, xsave, 160);
 	memcpy(c->fpu.fx + X86_FX_ST, xsave + X86_FX_ST, 8 * 16);
 	memcpy(c->fpu.fx + X86_FX_MXCSR_MASK, &mask, 4);
+	c->fpu.fcs = c->fpu.fds = 0;
 	for (u32 i = 0; i < 16; i++) {
 		memcpy(c->fpu.ymm[i].b, xsave + X86_FX_XMM + 16 * i, 16);
 		memcpy(c->fpu.ymm[i].b + 16, xsave + XSAVE_YMM + 16 * i, 16);
