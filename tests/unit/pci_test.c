@@ -405,7 +405,7 @@ static void msix(void **state)
 	assert_int_equal(cfg(cap + PCI_MSIX_FLAGS, 2), VECTORS - 1);
 	assert_int_equal(cfg(cap + PCI_MSIX_TABLE, 4), TABLE);
 	assert_int_equal(cfg(cap + PCI_MSIX_PBA, 4), PBA);
-	set_cfg(PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	set_cfg(PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 	bar = cfg(PCI_BASE_ADDRESS_0, 4);
 
 	/* Masked after reset; a message that comes while MSI-X is off is lost. */
@@ -443,10 +443,18 @@ static void msix(void **state)
 	set_cfg(cap + PCI_MSIX_FLAGS, 2, PCI_MSIX_FLAGS_ENABLE);
 	assert_int_equal(fm->msi_count, 3);
 
+	/* A function that is no bus master cannot write messages. */
+	set_cfg(PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	pci_msix_notify(&p->pci, 1);
+	assert_int_equal(fm->msi_count, 3);
+	assert_int_equal(fake_read(fm, bar + PBA, 8), 2);
+	set_cfg(PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	assert_int_equal(fm->msi_count, 4);
+
 	/* Vectors there are not, and accesses that registers of 4 bytes do not take. */
 	pci_msix_notify(&p->pci, VECTORS);
 	pci_msix_notify(&p->pci, 0xffff);
-	assert_int_equal(fm->msi_count, 3);
+	assert_int_equal(fm->msi_count, 4);
 	fake_write(fm, bar + TABLE + 24, 1, 0x77);
 	fake_write(fm, bar + TABLE + 24, 2, 0x7777);
 	assert_int_equal(fake_read(fm, bar + TABLE + 24, 4), 0x4051);
@@ -490,7 +498,7 @@ static void saved_and_loaded(void **state)
 
 	fake_machine_reset(fm);
 	set_cfg(PCI_BASE_ADDRESS_0, 4, 0xd0000000);
-	set_cfg(PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	set_cfg(PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 	set_cfg(cap + PCI_MSIX_FLAGS, 2, PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
 	fake_write(fm, 0xd0000000 + TABLE, 4, 0xfee00000);
 	fake_write(fm, 0xd0000000 + TABLE + 8, 4, 0x31);

@@ -282,7 +282,7 @@ static void notifications(void **state)
 	fake_config_write(fm, SLOT, PCI_COMMAND, 2, 0);
 	assert_int_equal(fm->ioeventfd_count, 0);
 	fm->refuse_ioeventfds = true;
-	fake_config_write(fm, SLOT, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	fake_config_write(fm, SLOT, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 	assert_int_equal(fm->ioeventfd_count, 0);
 	ask_random(8);
 	assert_true(driver_used(&d, 0, NULL, NULL));
@@ -347,6 +347,16 @@ static void work_waits_for_the_driver(void **state)
 	fake_settle(fm);
 	assert_true(driver_used(&d, 0, NULL, NULL));
 
+	/* The same for a device that may not touch memory. */
+	fake_config_write(fm, SLOT, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	driver_add(&d, 0, &buffer, 1);
+	driver_notify(&d, 0);
+	fake_settle(fm);
+	assert_false(driver_used(&d, 0, NULL, NULL));
+	fake_config_write(fm, SLOT, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	fake_settle(fm);
+	assert_true(driver_used(&d, 0, NULL, NULL));
+
 	/* The same for a machine that is paused. */
 	fake_machine_pause(fm);
 	driver_add(&d, 0, &buffer, 1);
@@ -406,7 +416,7 @@ static void config_window(void **state)
 	assert_int_equal(fake_config_read(fm, SLOT, window + 16, 2), 1);
 
 	/* A notification through it. */
-	fake_config_write(fm, SLOT, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	fake_config_write(fm, SLOT, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 	driver_start(&d, ALL, 1);
 	driver_add(&d, 0, &buffer, 1);
 	window_set(0, (uint32_t)(d.notify - base), 2);

@@ -289,7 +289,8 @@ void pci_config_write(struct pci_device *pci, unsigned int offset, unsigned int 
 		pci->config[offset + i] = (pci->config[offset + i] & (uint8_t)~mask) | (byte & mask);
 	}
 
-	if (pci->msix.count && overlaps(offset, size, pci->msix.cap, PCI_CAP_MSIX_SIZEOF))
+	if (pci->msix.count && (overlaps(offset, size, pci->msix.cap, PCI_CAP_MSIX_SIZEOF) ||
+				overlaps(offset, size, PCI_COMMAND, 2)))
 		pci_msix_update(pci);
 	if (overlaps(offset, size, PCI_COMMAND, 2) ||
 	    overlaps(offset, size, PCI_BASE_ADDRESS_0, 4 * PCI_BARS))

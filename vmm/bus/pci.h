@@ -142,13 +142,19 @@ void pci_device_destroy(struct pci_device *pci);
 /* Asserts or releases INTA. Lock held. */
 void pci_set_intx(struct pci_device *pci, bool level);
 
+/* Whether the guest lets the function at memory, for data as for messages. */
+static inline bool pci_is_master(const struct pci_device *pci)
+{
+	return pci->config[PCI_COMMAND] & PCI_COMMAND_MASTER;
+}
+
 /* Whether the guest has MSI-X on; INTx is silent then. */
 static inline bool pci_msix_enabled(const struct pci_device *pci)
 {
 	return pci->msix.enabled;
 }
 
-/* Sends a vector's message, or marks it pending while it is masked. Lock held, MSI-X enabled. */
+/* Sends a vector's message, or marks it pending while it cannot be sent. Lock held, MSI-X on. */
 void pci_msix_notify(struct pci_device *pci, unsigned int vector);
 
 /*

@@ -20,9 +20,12 @@ static struct pci_device *to_pci(struct device *dev)
 	return container_of(dev, struct pci_device, dev);
 }
 
-static bool deliverable(const struct pci_msix *msix, unsigned int vector)
+/* A message is a write to memory, which a function may do only as a bus master. */
+static bool deliverable(const struct pci_device *pci, unsigned int vector)
 {
-	return msix->enabled && !msix->masked &&
+	const struct pci_msix *msix = &pci->msix;
+
+	return pci_is_master(pci) && msix->enabled && !msix->masked &&
 	       !(msix->entries[vector].control & PCI_MSIX_ENTRY_CTRL_MASKBIT);
 }
 
@@ -43,7 +46,7 @@ void pci_msix_notify(struct pci_device *pci, unsigned int vector)
 
 	if (vector >= msix->count || !msix->enabled)
 		return;
-	if (deliverable(msix, vector))
+	if (deliverable(pci, vector))
 		send(pci, vector);
 	else
 		msix->pending |= 1ull << vector;
@@ -54,14 +57,14 @@ static void send_pending(struct pci_device *pci)
 	struct pci_msix *msix = &pci->msix;
 
 	for (unsigned int i = 0; i < msix->count && msix->pending; i++) {
-		if (!(msix->pending >> i & 1) || !deliverable(msix, i))
+		if (!(msix->pending >> i & 1) || !deliverable(pci, i))
 			continue;
 		msix->pending &= ~(1ull << i);
 		send(pci, i);
 	}
 }
 
-/* The capability's control word, or after a load anything, has changed. */
+/* The capability's control word, the command register, or after a load anything has changed. */
 void pci_msix_update(struct pci_device *pci)
 {
 	uint16_t control = pci_get16(pci->config + pci->msix.cap + PCI_MSIX_FLAGS);

@@ -115,7 +115,7 @@ bool virtio_is_running(const struct virtio_device *vdev)
 			     VIRTIO_CONFIG_S_FAILED;
 
 	return (vdev->status & care) == VIRTIO_CONFIG_S_DRIVER_OK && !vdev->resetting &&
-	       !vdev->paused;
+	       !vdev->paused && vdev->dma;
 }
 
 void virtio_device_broken(struct virtio_device *vdev)
@@ -193,6 +193,15 @@ void virtio_set_features(struct virtio_device *vdev, unsigned int word, uint32_t
 		return;
 	vdev->driver_features &= ~(0xffffffffull << 32 * word);
 	vdev->driver_features |= (uint64_t)features << 32 * word;
+}
+
+void virtio_set_dma(struct virtio_device *vdev, bool on)
+{
+	if (vdev->dma == on)
+		return;
+	vdev->dma = on;
+	if (on)
+		kick_all(vdev);
 }
 
 /* ------------------------------------------------------------------ configuration space */

@@ -89,6 +89,7 @@ struct virtio_device {
 	uint8_t config_generation;
 	bool resetting;			/* the driver waits for the end of a reset */
 	bool paused;
+	bool dma;			/* the transport lets the device at memory */
 	unsigned int in_flight;		/* requests with a backend */
 
 	uint8_t *config;		/* the configuration space as the driver reads it */
@@ -158,6 +159,9 @@ void virtio_set_status(struct virtio_device *vdev, uint8_t status);
 
 /* The accepted features, 32 at a time; not after FEATURES_OK. */
 void virtio_set_features(struct virtio_device *vdev, unsigned int word, uint32_t features);
+
+/* The transport lets the device read and write memory from now on, or not. */
+void virtio_set_dma(struct virtio_device *vdev, bool on);
 
 /* Whether the driver may still place the queue: negotiated, not enabled, within range. */
 bool virtio_queue_is_open(const struct virtio_device *vdev, unsigned int queue);

@@ -417,6 +417,7 @@ static void config_written(struct pci_device *pci, unsigned int offset, unsigned
 	const uint8_t *cap = pci->config + vp->window;
 	unsigned int length = window_length(vp);
 
+	virtio_set_dma(vp->vdev, pci_is_master(pci));
 	if (!window_access(vp, offset, size) || !length)
 		return;
 	pci_bar_write(pci, cap[VIRTIO_PCI_CAP_BAR], pci_get32(cap + VIRTIO_PCI_CAP_OFFSET), length,
@@ -438,6 +439,7 @@ static void vp_reset(struct device *dev)
 
 	pci_device_reset(&vp->pci);
 	virtio_device_reset(vp->vdev);
+	virtio_set_dma(vp->vdev, false);
 }
 
 static void vp_pause(struct device *dev)
@@ -455,6 +457,7 @@ static void vp_resume(struct device *dev)
 	struct virtio_pci *vp = to_vp(dev);
 
 	pci_device_resume(&vp->pci);
+	virtio_set_dma(vp->vdev, pci_is_master(&vp->pci));
 	virtio_device_resume(vp->vdev);
 }
 
