@@ -165,6 +165,7 @@ struct kvm {
 	struct os_mutex coalesced_lock;	/* the ring, which all vCPUs fill: the first vCPU's page */
 	const struct kvm_cpu_ops *ops;
 	void *cpu;			/* the processor's own per-VM data */
+	u32 code_waits;			/* vCPUs inside kvm_page_holds_code */
 	u32 dirty_ring_size;		/* bytes a vCPU; 0: none */
 	u32 manual_dirty_protect;
 	u32 max_vcpu_id;

@@ -203,11 +203,14 @@ void kvm_page_holds_code(struct kvm_vcpu *v, struct kvm_memslot *slot, gfn_t gfn
 {
 	u64 rel = gfn - slot->base_gfn, bit = BIT_ULL(rel % 64);
 
-	if (bit_is_set(slot->code, rel))
+	/* While somebody still waits, the bit may be set and yet a vCPU hold a writable translation. */
+	if (bit_is_set(slot->code, rel) && !__atomic_load_n(&v->kvm->code_waits, __ATOMIC_SEQ_CST))
 		return;
+	atomic_add(&v->kvm->code_waits, 1);
 	atomic_or(&slot->code[rel / 64], bit);
 	kvm_make_own_request(v, KVM_REQ_TLB_WRITES);
 	kvm_request_all_and_wait(v->kvm, KVM_REQ_TLB_WRITES, v);
+	atomic_add(&v->kvm->code_waits, -1);
 }
 
 /* ---- changes ---- */

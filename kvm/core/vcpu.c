@@ -186,7 +186,6 @@ void kvm_request_all_and_wait(struct kvm *kvm, enum kvm_request req, struct kvm_
 
 	if (except && load_acquire(&kvm->nr_vcpus) == 1)
 		return;
-	smp_mb();	/* what the caller published, before the modes are looked at */
 	if (except) {
 		__atomic_store_n(&except->mode, WAITING, __ATOMIC_SEQ_CST);
 		tell_waiters(except);
