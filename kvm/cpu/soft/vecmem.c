@@ -9,6 +9,12 @@
 #include "kvm/x86/mem.h"
 #include "kvm/x86/xstate.h"
 
+/* An offset wraps at the address size. */
+static u64 wrap(const struct x86_insn *i, u64 ea)
+{
+	return i->addrsize == 8 ? ea : i->addrsize == 4 ? (u32)ea : (u16)ea;
+}
+
 static int read_element(struct x86_cpu *c, u64 lin, u32 size, void *dst)
 {
 	u32 d;
@@ -50,7 +56,7 @@ int soft_maskmov(struct x86_cpu *c, const struct x86_insn *i)
 	for (u32 k = 0; k < n; k++) {
 		if (!element_on(mask, k, size))
 			continue;
-		r = x86_lin(c, i->seg, ea + k * size, size, store ? X86_WRITE : X86_READ, &lin[k]);
+		r = x86_lin(c, i->seg, wrap(i, ea + k * size), size, store ? X86_WRITE : X86_READ, &lin[k]);
 		if (!r)
 			r = store ? x86_probe(c, lin[k], size, X86_WRITE) :
 				    read_element(c, lin[k], size, v.b + k * size);
@@ -75,22 +81,20 @@ int soft_maskmov(struct x86_cpu *c, const struct x86_insn *i)
 /* Stores the bytes that the mask names, in runs; DS:rDI. */
 static int store_bytes(struct x86_cpu *c, const struct x86_insn *i, const u8 *src, const u8 *mask, u32 n)
 {
-	u64 ea = c->regs[X86_RDI], lin;
+	u64 ea = c->regs[X86_RDI];
 	int r;
-
-	if (i->addrsize < 8)
-		ea = i->addrsize == 4 ? (u32)ea : (u16)ea;
 	for (int pass = 0; pass < 2; pass++) {	/* may all be written? then write */
 		u32 k = 0, run;
+		u64 lin;
 
 		while (k < n) {
 			if (!(mask[k] & 0x80)) {
 				k++;
 				continue;
 			}
-			for (run = 1; k + run < n && (mask[k + run] & 0x80);)
+			for (run = 1; k + run < n && (mask[k + run] & 0x80) && wrap(i, ea + k + run);)
 				run++;
-			r = x86_lin(c, i->seg, ea + k, run, X86_WRITE, &lin);
+			r = x86_lin(c, i->seg, wrap(i, ea + k), run, X86_WRITE, &lin);
 			if (!r)
 				r = pass ? x86_write_buf(c, lin, src + k, run) :
 					   x86_probe(c, lin, run, X86_WRITE);
@@ -162,9 +166,7 @@ int soft_gather(struct x86_cpu *c, const struct x86_insn *i)
 		u64 ea = base + ((u64)x << i->scale), lin;
 
 		if (element_on(&mask, k, size)) {
-			if (i->addrsize == 4)
-				ea = (u32)ea;
-			r = x86_lin(c, i->seg, ea, size, X86_READ, &lin);
+			r = x86_lin(c, i->seg, wrap(i, ea), size, X86_READ, &lin);
 			if (!r)
 				r = read_element(c, lin, size, dst.b + k * size);
 			if (r == X86_FAULT) {

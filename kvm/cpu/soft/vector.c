@@ -275,6 +275,9 @@ static int mem_write_fp(struct x86_cpu *c, const struct x86_insn *i)
 
 	if (unlikely(r))
 		return r;
+	r = x86_probe(c, lin, t->mem_size, X86_WRITE);	/* a page fault comes before all others */
+	if (r)
+		return r;
 	soft_mxcsr_sync(c);
 	mxcsr = x86_mxcsr(c);
 	r = soft_fp_exec(c, i, t, buf);

@@ -208,6 +208,9 @@ static int store_slowly(struct x86_cpu *c, const struct x86_insn *i, const struc
 	int r;
 
 	soft_x87_sync(c);
+	r = x86_probe(c, lin, t->mem_size, X86_WRITE);	/* a page fault comes before all others */
+	if (r)
+		return r;
 	memcpy(before, c->fpu.fx, sizeof(before));
 	load_unit(c);
 	run(c, i, t, buf);

@@ -110,6 +110,10 @@ int soft_fxsave(struct x86_cpu *c, const struct x86_insn *i)
 
 	if (r)
 		return r;
+	/* All of it must be writable, though not all is written. */
+	r = x86_probe(c, lin, X86_FX_SIZE, X86_WRITE);
+	if (r)
+		return r;
 	sync_all(c);
 	x87_store(c, i, area);
 	put_bytes(area + X86_FX_MXCSR, x86_mxcsr(c), 4);
