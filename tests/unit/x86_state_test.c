@@ -149,13 +149,15 @@ static void test_cpuid_out_of_range(void **state)
 
 static int one_msr(struct x86_vm_test *t, unsigned long request, uint32_t index, uint64_t *value)
 {
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} m = { .head.nmsrs = 1, .entry = { .index = index, .data = *value } };
-	int r = x86_vcpu_ioctl(t, request, &m);
+	struct kvm_msrs *m = calloc(1, sizeof(*m) + sizeof(m->entries[0]));
+	int r;
 
-	*value = m.entry.data;
+	assert_non_null(m);
+	m->nmsrs = 1;
+	m->entries[0] = (struct kvm_msr_entry){ .index = index, .data = *value };
+	r = x86_vcpu_ioctl(t, request, m);
+	*value = m->entries[0].data;
+	free(m);
 	return r;
 }
 
