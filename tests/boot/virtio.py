@@ -48,6 +48,13 @@ for d in vda vdb vdc; do
 done
 mkdir /mnt
 mount -t ext4 -o discard /dev/vda /mnt && say mounted
+# Every boot goes through a reset once: disks and drivers must come back from it.
+if [ ! -e /mnt/reset$boot ]; then
+	touch /mnt/reset$boot
+	umount /mnt
+	say reset
+	reboot -f
+fi
 [ $boot = 2 ] && say before $(cat /mnt/hello1)
 echo "written by boot $boot" >/mnt/hello$boot
 dd if=/dev/urandom of=/mnt/big$boot bs=64k count=64 2>/dev/null
@@ -195,6 +202,7 @@ def judge(args, tally, seen, image):
         check(boot, "vdc", f"size=196 ro=1 queues={boot} serial=disk2 physical=4096 "
                            "cache=writeback")
         check(boot, "mounted", "")
+        check(boot, "reset", "")
         check(boot, "unmounted", "")
         check(boot, "ephemeral written", "")
         check(boot, "ephemeral same", "")
