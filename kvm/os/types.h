@@ -34,6 +34,19 @@ typedef __int128 s128;
 #define min(a, b) ({ typeof(a) min_a = (a); typeof(b) min_b = (b); min_a < min_b ? min_a : min_b; })
 #define max(a, b) ({ typeof(a) max_a = (a); typeof(b) max_b = (b); max_a > max_b ? max_a : max_b; })
 
+/* a * b / c, the product in 128 bits; ~0 where the quotient is wider than 64. A kernel has no library for
+ * the compiler's own 128-bit division. */
+static inline u64 mul_div(u64 a, u64 b, u64 c)
+{
+	u64 lo, hi;
+
+	__asm__("mulq %3" : "=a"(lo), "=d"(hi) : "0"(a), "rm"(b) : "cc");
+	if (hi >= c)
+		return ~0ull;
+	__asm__("divq %4" : "=a"(lo), "=d"(hi) : "0"(lo), "1"(hi), "rm"(c) : "cc");
+	return lo;
+}
+
 #define PAGE_SHIFT	12
 #define PAGE_SIZE	4096ull
 #define PAGE_MASK	(~(PAGE_SIZE - 1))

@@ -266,7 +266,7 @@ void x86_set_tsc_khz(struct x86_cpu *c, u32 khz)
 	if (khz - host + host / 4000 <= host / 4000 * 2)
 		c->tsc_ratio = 1ull << 32;
 	else
-		c->tsc_ratio = (u64)(((u128)khz << 32) / host);
+		c->tsc_ratio = mul_div(khz, 1ull << 32, host);
 	c->tsc_khz = khz;
 	c->tsc_offset = 0;
 	c->tsc_offset = now - scaled_host_tsc(c);
@@ -291,7 +291,7 @@ void x86_write_tsc(struct x86_cpu *c, u64 val, bool host)
 	os_mutex_lock(&vm->clock_lock);
 	if (vm->last_tsc_nsec && vm->last_tsc_khz == c->tsc_khz) {
 		expected = vm->last_tsc_write +
-			   (u64)((u128)(now - vm->last_tsc_nsec) * c->tsc_khz / 1000000);
+			   mul_div(now - vm->last_tsc_nsec, c->tsc_khz, 1000000);
 		if (val == 0 || val - expected + second < 2 * second)
 			offset = vm->last_tsc_offset;
 	}

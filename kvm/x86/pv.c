@@ -66,6 +66,7 @@ struct x86_pv {
 	u64 wall_clock, system_time, steal_time, eoi, poll_control;	/* as written to the MSRs */
 	u32 version;
 	bool stopped;			/* KVM_KVMCLOCK_CTRL: to be told with the next update */
+	bool enforce_cpuid;		/* KVM_CAP_ENFORCE_PV_FEATURE_CPUID */
 	bool eoi_armed;			/* the guest may end its interrupt by clearing the bit */
 	u64 steal_from, stolen;
 	u32 steal_version;
@@ -85,8 +86,15 @@ void kvm_pv_free(struct kvm_vcpu *v)
 
 void kvm_pv_reset(struct kvm_vcpu *v)
 {
-	if (v->cpu.pv)
-		memset(v->cpu.pv, 0, sizeof(*v->cpu.pv));
+	bool enforce = v->cpu.pv->enforce_cpuid;
+
+	memset(v->cpu.pv, 0, sizeof(*v->cpu.pv));
+	v->cpu.pv->enforce_cpuid = enforce;
+}
+
+void kvm_pv_enforce_cpuid(struct kvm_vcpu *v, bool on)
+{
+	v->cpu.pv->enforce_cpuid = on;
 }
 
 /* ---- kvmclock ---- */
@@ -99,7 +107,7 @@ static u64 scale_tsc(const struct x86_cpu *c, u64 host)
 /* Nanoseconds since `since` ticks of the host's TSC. */
 static u64 host_ticks_ns(u64 ticks)
 {
-	return (u64)((u128)ticks * 1000000 / os_tsc_khz());
+	return mul_div(ticks, 1000000, os_tsc_khz());
 }
 
 /* The common pair; clock_lock is held. */
@@ -303,7 +311,7 @@ static u32 offered_by(u32 msr)
 static bool offered(struct kvm_vcpu *v, u32 bit)
 {
 	/* Unless the VMM asked for it (KVM_CAP_ENFORCE_PV_FEATURE_CPUID), CPUID is only advice. */
-	return !v->kvm->arch.enforce_pv_cpuid || (v->cpu.features[X86_FW_KVM_EAX] & bit);
+	return !v->cpu.pv->enforce_cpuid || (v->cpu.features[X86_FW_KVM_EAX] & bit);
 }
 
 int kvm_pv_msr_read(struct kvm_vcpu *v, u32 msr, u64 *val)
