@@ -79,6 +79,7 @@ static const struct cap caps[] = {
 	CAP(KVM_CAP_IOEVENTFD_ANY_LENGTH, 1),
 	CAP(KVM_CAP_X2APIC_API, X2APIC_API_FLAGS),
 	CAP(KVM_CAP_TSC_DEADLINE_TIMER, 1),
+	CAP(KVM_CAP_VAPIC, 1),
 	CAP(KVM_CAP_PIT, 1),
 	CAP(KVM_CAP_PIT2, 1),
 	CAP(KVM_CAP_PIT_STATE2, 1),
@@ -112,6 +113,7 @@ static const struct cap caps[] = {
 	CAP(KVM_CAP_MCE, MCE_BANKS),
 	CAP(KVM_CAP_X86_DISABLE_EXITS, DISABLE_EXITS),
 	CAP(KVM_CAP_IMMEDIATE_EXIT, 1),
+	CAP(KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1),
 	CAP(KVM_CAP_INTERNAL_ERROR_DATA, 1),
 };
 
@@ -240,8 +242,11 @@ long api_enable_vm_cap(struct kvm *kvm, const struct kvm_enable_cap *cap)
 	}
 }
 
-/* Linux's are Hyper-V's, nested paging's and the like: none is offered. */
+/* Linux has Hyper-V's and nesting's too: none is offered. */
 long api_enable_vcpu_cap(struct kvm_vcpu *v, const struct kvm_enable_cap *cap)
 {
-	return -EINVAL;
+	if (cap->flags || cap->cap != KVM_CAP_ENFORCE_PV_FEATURE_CPUID)
+		return -EINVAL;
+	kvm_pv_enforce_cpuid(v, cap->args[0]);
+	return 0;
 }

@@ -208,6 +208,25 @@ static long enable_cap(struct api_call *c)
 	return api_enable_vcpu_cap(c->v, c->data);
 }
 
+static long tpr_access_reporting(struct api_call *c)
+{
+	struct kvm_tpr_access_ctl *ctl = c->data;
+
+	if (ctl->flags)
+		return -EINVAL;
+	if (!c->v->cpu.lapic)
+		return -EINVAL;
+	kvm_lapic_report_tpr(c->v, ctl->enabled);
+	return 0;
+}
+
+static long set_vapic_addr(struct api_call *c)
+{
+	const struct kvm_vapic_addr *a = c->data;
+
+	return c->v->cpu.lapic ? kvm_lapic_set_vapic(c->v, a->vapic_addr) : -EINVAL;
+}
+
 /* These need no guest memory, or (KVM_RUN, KVM_TRANSLATE) enter by themselves. */
 static const struct api_row outside_rows[] = {
 	API_ROW(KVM_RUN, NONE, run),
@@ -239,6 +258,8 @@ static const struct api_row rows[] = {
 	API_ROW(KVM_GET_CPUID2, NONE, api_get_cpuid2),
 	API_ROW(KVM_GET_LAPIC, OUT(struct kvm_lapic_state), get_lapic),
 	API_ROW(KVM_SET_LAPIC, IN(struct kvm_lapic_state), set_lapic),
+	API_ROW(KVM_TPR_ACCESS_REPORTING, INOUT(struct kvm_tpr_access_ctl), tpr_access_reporting),
+	API_ROW(KVM_SET_VAPIC_ADDR, IN(struct kvm_vapic_addr), set_vapic_addr),
 	API_ROW(KVM_GET_VCPU_EVENTS, OUT(struct kvm_vcpu_events), get_vcpu_events),
 	API_ROW(KVM_SET_VCPU_EVENTS, IN(struct kvm_vcpu_events), set_vcpu_events),
 	API_ROW(KVM_GET_MP_STATE, OUT(struct kvm_mp_state), get_mp_state),

@@ -193,6 +193,7 @@ enum kvm_request {
 	KVM_REQ_UNHALT,			/* wake from HLT whatever is pending */
 	KVM_REQ_TRIPLE_FAULT,
 	KVM_REQ_IOAPIC_EOI_EXIT,
+	KVM_REQ_TPR_ACCESS,
 	KVM_REQ_DIRTY_RING_FULL,
 	KVM_REQ_VM_DEAD,
 };

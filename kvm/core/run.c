@@ -77,6 +77,12 @@ static bool core_exit(struct kvm_vcpu *v)
 		v->run->eoi.vector = c->ev.eoi_vector;
 		return true;
 	}
+	if (kvm_check_request(v, KVM_REQ_TPR_ACCESS)) {
+		v->run->exit_reason = KVM_EXIT_TPR_ACCESS;
+		v->run->tpr_access.rip = c->ev.tpr_access_rip;
+		v->run->tpr_access.is_write = c->ev.tpr_access_write;
+		return true;
+	}
 	/* Until the VMM has taken entries back, every KVM_RUN ends here. */
 	if (kvm_check_request(v, KVM_REQ_DIRTY_RING_FULL) && kvm_dirty_ring_full(v)) {
 		kvm_make_own_request(v, KVM_REQ_DIRTY_RING_FULL);

@@ -182,6 +182,8 @@ struct x86_cpu {
 		u8 extint_vector;
 		u8 eoi_vector;			/* split irqchip: of KVM_REQ_IOAPIC_EOI_EXIT */
 		u32 apic_errors;		/* local APIC errors since the last write to ESR */
+		bool tpr_access_write;		/* of KVM_REQ_TPR_ACCESS: KVM_TPR_ACCESS_REPORTING */
+		u64 tpr_access_rip;
 		bool pv_unhalted;		/* KVM_HC_KICK_CPU: the next HLT ends at once */
 	} ev;
 	u32 mp_state;			/* KVM_MP_STATE_* */

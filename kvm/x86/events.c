@@ -122,8 +122,11 @@ int x86_inject_events(struct kvm_vcpu *v)
 	int r = 0;
 
 	c->event_waiting = false;
-	if (c->lapic && kvm_pv_eoi_take(v))
-		kvm_lapic_eoi(v);
+	if (c->lapic) {
+		kvm_lapic_from_vapic(v);
+		if (kvm_pv_eoi_take(v))
+			kvm_lapic_eoi(v);
+	}
 	/* An instruction that waits for the VMM's answer goes first: it was begun. */
 	if (c->io.nr_reads)
 		return 0;
@@ -146,6 +149,8 @@ int x86_inject_events(struct kvm_vcpu *v)
 			kvm_pv_eoi_arm(v);
 		}
 	}
+	if (c->lapic)
+		kvm_lapic_to_vapic(v);
 	if (r || c->ev.triple_fault)
 		return r;
 

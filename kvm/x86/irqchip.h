@@ -25,6 +25,11 @@ int kvm_lapic_highest_irr(struct kvm_vcpu *v);		/* -1: none */
 int kvm_lapic_highest_isr(struct kvm_vcpu *v);
 void kvm_lapic_eoi(struct kvm_vcpu *v);
 bool kvm_lapic_eoi_matters(struct kvm_vcpu *v, u8 vector);	/* somebody besides the APIC waits for its EOI */
+/* KVM_TPR_ACCESS_REPORTING, KVM_SET_VAPIC_ADDR: a VMM that rewrites a guest's accesses to TPR into accesses to memory. */
+void kvm_lapic_report_tpr(struct kvm_vcpu *v, bool on);
+int kvm_lapic_set_vapic(struct kvm_vcpu *v, u64 gpa);	/* 0, -EFAULT */
+void kvm_lapic_from_vapic(struct kvm_vcpu *v);
+void kvm_lapic_to_vapic(struct kvm_vcpu *v);
 /* LINT0 as virtual wire: does this vCPU take the PIC's output? */
 bool kvm_lapic_accepts_pic(struct kvm_vcpu *v);
 void kvm_lapic_local_nmi(struct kvm_vcpu *v);		/* the LINT1 input pin (KVM_NMI is ev.nmi_pending) */
@@ -83,6 +88,7 @@ int kvm_take_interrupt(struct kvm_vcpu *v);		/* acknowledges; the vector or -1 *
 int kvm_pv_init(struct kvm_vcpu *v);
 void kvm_pv_free(struct kvm_vcpu *v);
 void kvm_pv_reset(struct kvm_vcpu *v);
+void kvm_pv_enforce_cpuid(struct kvm_vcpu *v, bool on);	/* only what CPUID offers is there */
 int kvm_pv_msr_read(struct kvm_vcpu *v, u32 msr, u64 *val);	/* 0; 1: #GP; -ENOENT: not one of ours */
 int kvm_pv_msr_write(struct kvm_vcpu *v, u32 msr, u64 val, bool host);
 void kvm_pv_update_clock(struct kvm_vcpu *v);		/* KVM_REQ_CLOCK_UPDATE */

@@ -301,6 +301,15 @@ static bool in_page(struct kvm_vcpu *v, u64 gpa)
 	       ((gpa ^ base) & 0x000ffffffffff000ull) == 0;
 }
 
+static void note_tpr_access(struct kvm_vcpu *v, bool write)
+{
+	if (!v->cpu.lapic->report_tpr)
+		return;
+	v->cpu.ev.tpr_access_rip = v->cpu.fault_rip;
+	v->cpu.ev.tpr_access_write = write;
+	kvm_make_own_request(v, KVM_REQ_TPR_ACCESS);
+}
+
 int kvm_lapic_mmio_read(struct kvm_vcpu *v, u64 gpa, int len, void *val)
 {
 	u32 reg = gpa & 0xfff, at = reg & 0xf, word;
@@ -311,6 +320,8 @@ int kvm_lapic_mmio_read(struct kvm_vcpu *v, u64 gpa, int len, void *val)
 	reg &= ~0xfu;
 	if (!readable(reg) || at + len > 4)
 		return 0;
+	if (reg == APIC_TPR)
+		note_tpr_access(v, false);
 	word = read_reg(v->cpu.lapic, reg);
 	memcpy(val, (u8 *)&word + at, len);
 	return 0;
@@ -326,9 +337,52 @@ int kvm_lapic_mmio_write(struct kvm_vcpu *v, u64 gpa, int len, const void *val)
 	if (len != 4 || (reg & 0xf))
 		return 0;
 	memcpy(&word, val, 4);
+	if (reg == APIC_TPR)
+		note_tpr_access(v, true);
 	if (reg != APIC_SELF_IPI)
 		write_reg(v->cpu.lapic, reg, word);
 	return 0;
+}
+
+/* ---- the TPR in the guest's memory ---- */
+
+void kvm_lapic_report_tpr(struct kvm_vcpu *v, bool on)
+{
+	v->cpu.lapic->report_tpr = on;
+}
+
+int kvm_lapic_set_vapic(struct kvm_vcpu *v, u64 gpa)
+{
+	u32 word;
+
+	if (gpa && kvm_read_guest(v, gpa, &word, sizeof(word)))
+		return -EFAULT;
+	v->cpu.lapic->vapic_gpa = gpa;
+	return 0;
+}
+
+void kvm_lapic_from_vapic(struct kvm_vcpu *v)
+{
+	struct x86_lapic *a = v->cpu.lapic;
+	u32 word;
+
+	if (a->vapic_gpa && !kvm_read_guest(v, a->vapic_gpa, &word, sizeof(word)))
+		apic_set(a, APIC_TPR, word & 0xff);
+}
+
+/* TPR, then the classes of what is in service and the vector that waits. */
+void kvm_lapic_to_vapic(struct kvm_vcpu *v)
+{
+	struct x86_lapic *a = v->cpu.lapic;
+	int irr, isr;
+	u32 word;
+
+	if (!a->vapic_gpa)
+		return;
+	irr = max(highest(a, APIC_IRR), 0);
+	isr = max(highest(a, APIC_ISR), 0);
+	word = (apic_get(a, APIC_TPR) & 0xff) | (isr & 0xf0) << 8 | (u32)irr << 24;
+	kvm_write_guest(v, a->vapic_gpa, &word, sizeof(word));
 }
 
 /* ---- x2APIC MSRs ---- */

@@ -57,6 +57,8 @@ struct x86_lapic {
 	u64 deadline;			/* os_time_ns time of the next expiry; 0: not running */
 	u64 period;			/* ns; 0: once */
 	u64 tsc_deadline;		/* IA32_TSC_DEADLINE */
+	bool report_tpr;		/* accesses to TPR through memory end in KVM_EXIT_TPR_ACCESS */
+	u64 vapic_gpa;			/* KVM_SET_VAPIC_ADDR: where the guest keeps its TPR instead; 0: nowhere */
 	u32 arbitration;		/* how many lowest-priority messages it took */
 };
 

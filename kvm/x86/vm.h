@@ -27,7 +27,6 @@ struct x86_vm {
 	struct os_mutex clock_lock;	/* what follows */
 	s64 clock_offset;		/* kvmclock = boottime + offset */
 	u64 base_tsc, base_ns;		/* the pair that all vCPUs reckon kvmclock from; 0: not taken yet */
-	bool enforce_pv_cpuid;		/* KVM_ENABLE_CAP */
 	u64 wall_clock_gpa;
 	u64 hv_pad;
 	u32 default_tsc_khz;

@@ -265,6 +265,8 @@ int soft_xrstor(struct x86_cpu *c, const struct x86_insn *i)
 	int r = xsave_operand(c, i, X86_READ, &lin, &rfbm);
 
 	if (!r)
+		r = x86_read_buf(c, lin, area, X86_FX_SIZE);
+	if (!r)
 		r = x86_read_buf(c, lin + X86_XSAVE_HEADER, header, sizeof(header));
 	if (r)
 		return r;
@@ -273,11 +275,11 @@ int soft_xrstor(struct x86_cpu *c, const struct x86_insn *i)
 	compacted = header[1] & XCOMP_COMPACTED;
 	load = rfbm & header[0];
 
-	r = x86_read_buf(c, lin, area, X86_FX_SIZE);
-	if (!r && (load & X86_XCR0_YMM))
+	if (load & X86_XCR0_YMM) {
 		r = x86_read_buf(c, lin + X86_XSAVE_YMM, area + X86_XSAVE_YMM, 256);
-	if (r)
-		return r;
+		if (r)
+			return r;
+	}
 
 	mxcsr = get_bytes(area + X86_FX_MXCSR, 4);
 	if (compacted) {
