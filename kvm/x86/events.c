@@ -61,6 +61,7 @@ void x86_accept_reset_signals(struct kvm_vcpu *v)
 
 	if (atomic_xchg(&c->ev.init_pending, false)) {
 		x86_reset(c, true);
+		kvm_pv_reset(v);
 		if (c->lapic)
 			kvm_lapic_reset(v, true);
 		c->halted = false;

@@ -554,10 +554,8 @@ void kvm_lapic_get_state(struct kvm_vcpu *v, struct kvm_lapic_state *s)
 {
 	struct x86_lapic *a = v->cpu.lapic;
 
-	kvm_vcpu_enter(v);
 	if (kvm_pv_eoi_take(v))
 		kvm_lapic_eoi(v);
-	kvm_vcpu_leave(v);
 	apic_set(a, APIC_TMCCT, apic_timer_current(a));
 	update_ppr(a);
 	memcpy(s->regs, a->regs, sizeof(s->regs));

@@ -84,12 +84,12 @@ void kvm_pv_free(struct kvm_vcpu *v)
 	v->cpu.pv = NULL;
 }
 
+/* INIT: the processor must no longer write where its old kernel asked for it. */
 void kvm_pv_reset(struct kvm_vcpu *v)
 {
-	bool enforce = v->cpu.pv->enforce_cpuid;
-
-	memset(v->cpu.pv, 0, sizeof(*v->cpu.pv));
-	v->cpu.pv->enforce_cpuid = enforce;
+	v->cpu.pv->system_time = 0;
+	v->cpu.pv->eoi = 0;
+	v->cpu.pv->eoi_armed = false;
 }
 
 void kvm_pv_enforce_cpuid(struct kvm_vcpu *v, bool on)
