@@ -13,6 +13,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 #include "vmm/char/char.h"
+#include "vmm/char/terminal.h"
 #include "vmm/dev/pc/pc.h"
 #include "vmm/machine/machine.h"
 #include "vmm/util.h"
@@ -26,19 +27,44 @@ const struct kvm_provider *const *vmm_providers(void)
 	return providers;
 }
 
-/* ------------------------------------------------------------------ devices */
+/* A run, from its user's side. */
+struct run {
+	struct machine machine;
+	uint64_t leaving_since;		/* loop_now() when the user first asked to leave, or 0 */
+	struct loop_fd signals;		/* those that ask the process to end */
+	sigset_t mask_before;
+	struct sigaction pipe_before;
+};
 
-static void quit(void *data)
+#define PATIENCE_NS	2000000000ULL
+
+/*
+ * The user wants to leave. It takes the vCPUs' and the disks' cooperation; a user who asks again
+ * when that has had its time leaves without it. On the loop thread.
+ */
+static void leave(void *data)
 {
-	machine_request_quit(data);
+	struct run *run = data;
+
+	if (!run->leaving_since) {
+		run->leaving_since = loop_now();
+		machine_request_quit(&run->machine);
+	} else if (loop_now() - run->leaving_since > PATIENCE_NS) {
+		terminal_restore();
+		_exit(1);
+	}
 }
 
+/* ------------------------------------------------------------------ devices */
+
 /* The backend for a console, stdio for the one that the user asked for. */
-static int create_backend(struct machine *m, enum vm_console which,
+static int create_backend(struct run *run, enum vm_console which,
 			  struct char_backend **backend, struct vmm_error *error)
 {
+	struct machine *m = &run->machine;
+
 	if (m->config->console == which)
-		return char_stdio_create(m->loop, quit, m, backend, error);
+		return char_stdio_create(m->loop, leave, run, backend, error);
 	if (char_null_create(backend))
 		return vmm_fail(error, -ENOMEM, "out of memory");
 	return 0;
@@ -53,22 +79,24 @@ static int create_pci_devices(struct machine *m, struct vmm_error *error)
 	return err ? err : virtio_rng_create(m, error);
 }
 
-static int create_consoles(struct machine *m, struct vmm_error *error)
+static int create_consoles(struct run *run, struct vmm_error *error)
 {
+	struct machine *m = &run->machine;
 	struct char_backend *backend;
-	int err = create_backend(m, VM_CONSOLE_SERIAL, &backend, error);
+	int err = create_backend(run, VM_CONSOLE_SERIAL, &backend, error);
 
 	if (!err)
 		err = uart_create(m, UART_COM1_PORT, GSI_COM1, backend, error);
 	if (err || m->config->console != VM_CONSOLE_VIRTIO)
 		return err;
-	err = create_backend(m, VM_CONSOLE_VIRTIO, &backend, error);
+	err = create_backend(run, VM_CONSOLE_VIRTIO, &backend, error);
 	return err ? err : virtio_console_create(m, backend, error);
 }
 
 /* The consoles come last: from then on the terminal is the guest's. */
-static int create_devices(struct machine *m, struct vmm_error *error)
+static int create_devices(struct run *run, struct vmm_error *error)
 {
+	struct machine *m = &run->machine;
 	int err = reset_ports_create(m, error);
 
 	if (!err)
@@ -79,104 +107,90 @@ static int create_devices(struct machine *m, struct vmm_error *error)
 		err = panic_port_create(m, error);
 	if (!err)
 		err = create_pci_devices(m, error);
-	return err ? err : create_consoles(m, error);
+	return err ? err : create_consoles(run, error);
 }
 
 /* ------------------------------------------------------------------ signals */
 
-/* Those that ask the process to end: they are read by the loop, not delivered. */
-static const int ending_signals[] = { SIGTERM, SIGINT, SIGHUP };
-
-struct signals {
-	struct machine *machine;
-	struct loop_fd watch;
-	sigset_t mask_before;
-	struct sigaction pipe_before;
-};
+static void ending_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGHUP);
+}
 
 static void signal_arrived(struct loop_fd *watch, uint32_t events)
 {
-	struct signals *s = container_of(watch, struct signals, watch);
 	struct signalfd_siginfo info;
 
 	if (read(watch->fd, &info, sizeof(info)) == sizeof(info))
-		machine_request_quit(s->machine);
+		leave(container_of(watch, struct run, signals));
 }
 
 /* Before the first thread, which inherits the mask. */
-static void take_signals(struct signals *s)
+static void take_signals(struct run *run)
 {
 	struct sigaction ignore = { .sa_handler = SIG_IGN };
 	sigset_t mask;
 
-	sigemptyset(&mask);
-	for (unsigned int i = 0; i < ARRAY_SIZE(ending_signals); i++)
-		sigaddset(&mask, ending_signals[i]);
+	ending_signals(&mask);
 	sigaddset(&mask, SIGWINCH);	/* the console's, by a signalfd */
-	pthread_sigmask(SIG_BLOCK, &mask, &s->mask_before);
+	pthread_sigmask(SIG_BLOCK, &mask, &run->mask_before);
 	/* A reader that left is not our end: the guest goes on without it. */
-	sigaction(SIGPIPE, &ignore, &s->pipe_before);
+	sigaction(SIGPIPE, &ignore, &run->pipe_before);
 }
 
-static int watch_signals(struct signals *s, struct machine *m, struct vmm_error *error)
+static int watch_signals(struct run *run, struct vmm_error *error)
 {
 	sigset_t ending;
 	int err;
 
-	sigemptyset(&ending);
-	for (unsigned int i = 0; i < ARRAY_SIZE(ending_signals); i++)
-		sigaddset(&ending, ending_signals[i]);
-	s->machine = m;
-	s->watch = (struct loop_fd){
-		.fd = signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK), .events = EPOLLIN,
-		.callback = signal_arrived,
-	};
-	if (s->watch.fd < 0)
+	ending_signals(&ending);
+	run->signals.fd = signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (run->signals.fd < 0)
 		return vmm_fail(error, -errno, "cannot watch for signals: %s", strerror(errno));
-	err = loop_fd_add(m->loop, &s->watch);
+	run->signals.events = EPOLLIN;
+	run->signals.callback = signal_arrived;
+	err = loop_fd_add(run->machine.loop, &run->signals);
 	return err ? vmm_fail(error, err, "cannot watch for signals: %s", strerror(-err)) : 0;
 }
 
-static void give_signals_back(struct signals *s)
+static void give_signals_back(struct run *run)
 {
 	const struct timespec at_once = { 0 };
 	sigset_t ending;
 
-	loop_fd_del(&s->watch);
-	if (s->watch.fd >= 0)
-		close(s->watch.fd);
+	if (run->signals.fd >= 0)
+		close(run->signals.fd);
 	/* One more of those that have been obeyed must not end the process now. */
-	sigemptyset(&ending);
-	for (unsigned int i = 0; i < ARRAY_SIZE(ending_signals); i++)
-		sigaddset(&ending, ending_signals[i]);
+	ending_signals(&ending);
 	while (sigtimedwait(&ending, NULL, &at_once) > 0)
 		;
-	sigaction(SIGPIPE, &s->pipe_before, NULL);
-	pthread_sigmask(SIG_SETMASK, &s->mask_before, NULL);
+	sigaction(SIGPIPE, &run->pipe_before, NULL);
+	pthread_sigmask(SIG_SETMASK, &run->mask_before, NULL);
 }
 
 /* ------------------------------------------------------------------ the run */
 
 int vmm_run(const struct vm_config *config, char *error, size_t error_size)
 {
-	struct signals signals = { .watch.fd = -1 };
+	struct run run = { .signals.fd = -1 };
 	struct vmm_error line = { 0 };
-	struct machine m;
 	int ret;
 
-	take_signals(&signals);
-	ret = machine_create(&m, config, &line);
+	take_signals(&run);
+	ret = machine_create(&run.machine, config, &line);
 	if (!ret)
-		ret = watch_signals(&signals, &m, &line);
+		ret = watch_signals(&run, &line);
 	if (!ret)
-		ret = create_devices(&m, &line);
+		ret = create_devices(&run, &line);
 	if (!ret)
-		ret = machine_run(&m, &line);
+		ret = machine_run(&run.machine, &line);
 	/* The loop has stopped; devices and backends go, and the terminal is the user's again. */
-	if (signals.watch.loop)
-		loop_fd_del(&signals.watch);
-	machine_destroy(&m);
-	give_signals_back(&signals);
+	loop_fd_del(&run.signals);
+	machine_destroy(&run.machine);
+	give_signals_back(&run);
 	if (error_size)
 		snprintf(error, error_size, "%s", line.text);
 	return ret;
