@@ -268,7 +268,8 @@ int kvm_set_irq(struct kvm *kvm, int source_id, u32 gsi, int level)
 
 int kvm_send_msi(struct kvm *kvm, const struct kvm_msi *msi)
 {
-	if (kvm->arch.irqchip_mode == KVM_IRQCHIP_NONE || msi->flags ||
+	/* The device's number, which a flag says is there, matters to no chip of a PC. */
+	if (kvm->arch.irqchip_mode == KVM_IRQCHIP_NONE || (msi->flags & ~KVM_MSI_VALID_DEVID) ||
 	    !msi_is_valid(kvm, msi->address_hi))
 		return -EINVAL;
 	return deliver_msi(kvm, msi->address_lo, msi->address_hi, msi->data);

@@ -158,7 +158,7 @@ static int send(u32 lo, u32 hi, u32 data)
 
 static void test_msi(void **state)
 {
-	struct kvm_msi flagged = { .flags = 1 };
+	struct kvm_msi flagged = { .flags = 2 };
 
 	assert_int_equal(send(0xfee12000, 0, 0x4031), 1);
 	assert_int_equal(fake.msi[0].dest, 0x12);
