@@ -246,7 +246,9 @@ TEST(avx, LONG, "AVX wants CR4.OSXSAVE and XCR0: #UD without, and XSAVE keeps th
 	vmovups	%ymm3, SCRATCH + 0x100
 	IS32(0x1111, SCRATCH + 0x100)
 	IS32(0x2222, SCRATCH + 0x118)
-	IS8(7, SCRATCH + 0x1000 + 512)		/* XSTATE_BV */
+	movb	SCRATCH + 0x1000 + 512, %al	/* XSTATE_BV: x87 may count as initial */
+	andb	$6, %al
+	IS8(6, %al)
 	/* A clear bit in XSTATE_BV restores the initial state. */
 	movb	$3, SCRATCH + 0x1000 + 512
 	movl	$7, %eax

@@ -241,3 +241,9 @@ state_shadow:
 	SYNC(1)
 	cli
 	PASS
+
+	MODE32
+	.globl	state_pae
+state_pae:
+	movl	SCRATCH, %eax
+	PASS

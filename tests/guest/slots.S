@@ -17,3 +17,98 @@ slot_readwrite:
 	movl	MOVABLE, %eax
 	movl	%eax, SCRATCH
 	PASS
+
+	.globl	slot_readonly
+slot_readonly:
+	movl	MOVABLE, %eax
+	IS32(0x11111111, %eax)
+	movl	$0x5a5a5a5a, MOVABLE + 4
+	IS32(0, MOVABLE + 4)
+	incl	MOVABLE
+	IS32(0x11111111, MOVABLE)
+	movl	$MOVABLE + 0x1000, %ebx
+	call	*%rbx
+	IS32(0x600d, %eax)
+	SYNC(1)
+	movl	$0x600d, MOVABLE + 4
+	PASS
+
+#define LOG_PAGES	200
+
+	.globl	slot_dirty
+slot_dirty:
+	call	slot_dirty_loop
+	SYNC(1)
+	movl	$MOVABLE, %ebx
+	movl	$LOG_PAGES, %ecx
+1:	movl	(%rbx), %eax
+	addl	$0x1000, %ebx
+	decl	%ecx
+	jnz	1b
+	SYNC(2)
+	call	slot_dirty_loop
+	SYNC(3)
+	PASS
+slot_dirty_loop:
+	movl	$MOVABLE, %ebx
+1:	incl	(%rbx)
+	addl	$0x7000, %ebx
+	cmpl	$MOVABLE + LOG_PAGES * 0x1000, %ebx
+	jb	1b
+	ret
+
+	/*
+	 * A string from a port to page 3, and a page table in page 5: the host filled it, so that
+	 * only the accessed bit's setting makes it dirty.
+	 */
+	.globl	slot_dirty_implicit
+slot_dirty_implicit:
+	movl	$MOVABLE + 0x3000, %edi
+	movl	$8, %ecx
+	movl	$0xe0, %edx
+	rep insb
+	movl	$MOVABLE + 0x5000 + 7, pd64 + 8 * (WINDOW >> 21)
+	movq	%cr3, %rax
+	movq	%rax, %cr3
+	movl	WINDOW, %eax
+	SYNC(1)
+
+	.globl	slot_alias
+slot_alias:
+	movl	$0x600d, MOVABLE
+	IS32(0x600d, MOVABLE + 0x100000)
+	movl	$0x600e, MOVABLE + 0x100000
+	IS32(0x600e, MOVABLE)
+	movb	$0xb8, MOVABLE			/* mov $imm, %eax; ret */
+	movl	$1, MOVABLE + 1
+	movb	$0xc3, MOVABLE + 5
+	movl	$MOVABLE, %ebx
+	call	*%rbx
+	IS32(1, %eax)
+	movl	$2, MOVABLE + 0x100000 + 1
+	call	*%rbx
+	IS32(2, %eax)
+	PASS
+
+	.globl	slot_adjacent
+slot_adjacent:
+	movabsq	$0x8877665544332211, %rax
+	movq	%rax, MOVABLE + 0xffc
+	movq	MOVABLE + 0xffc, %rbx
+	IS64(0x8877665544332211, %rbx)
+	lock addq $0, MOVABLE + 0xffc
+	movl	$MOVABLE + 0xff8, %esi
+	movl	$SCRATCH, %edi
+	movl	$16, %ecx
+	rep movsb
+	movq	SCRATCH + 4, %rbx
+	IS64(0x8877665544332211, %rbx)
+	PASS
+
+	.globl	slot_host_code
+slot_host_code:
+	movl	$SCRATCH, %esi
+1:	call	*%rsi
+	movl	%eax, %ebx
+	SYNC(1)
+	jmp	1b
