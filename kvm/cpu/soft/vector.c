@@ -174,7 +174,7 @@ static int soft_stmxcsr(struct x86_cpu *c, const struct x86_insn *i)
 	r = x86_operand_lin(c, i, 4, X86_WRITE, &lin);
 	if (r)
 		return r;
-	return x86_write32(c, lin, c->fpu.mxcsr_live ? soft_get_mxcsr() : x86_mxcsr(c));
+	return x86_write32(c, lin, soft_mxcsr(c));
 }
 
 /* ---- memory operands ---- */
@@ -182,9 +182,7 @@ static int soft_stmxcsr(struct x86_cpu *c, const struct x86_insn *i)
 /* An unaligned operand of a computation that wants it aligned: #GP, or AMD's MXCSR.MM. */
 static __noinline int misaligned(struct x86_cpu *c, const struct x86_insn *i)
 {
-	u32 mxcsr = c->fpu.mxcsr_live ? soft_get_mxcsr() : x86_mxcsr(c);
-
-	if ((mxcsr & X86_MXCSR_MM) && i->op->vex == X86_LEGACY)
+	if ((soft_mxcsr(c) & X86_MXCSR_MM) && i->op->vex == X86_LEGACY)
 		return X86_OK;
 	if (i->op->feature == X86_FEATURE_SHA && c->vendor == X86_VENDOR_AMD)
 		return X86_OK;		/* its processors do not mind */

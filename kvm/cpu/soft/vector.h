@@ -21,7 +21,7 @@
 #ifndef KVM_CPU_SOFT_VECTOR_H
 #define KVM_CPU_SOFT_VECTOR_H
 
-#include "kvm/x86/cpu.h"
+#include "kvm/x86/xstate.h"
 
 struct soft_vector;
 
@@ -85,6 +85,12 @@ static inline u32 soft_get_mxcsr(void)
 static inline void soft_put_mxcsr(u32 v)
 {
 	__asm__ __volatile__("ldmxcsr %0" : : "m"(v) : "memory");
+}
+
+/* The guest's MXCSR, wherever it is. */
+static inline u32 soft_mxcsr(const struct x86_cpu *c)
+{
+	return c->fpu.mxcsr_live ? soft_get_mxcsr() : x86_mxcsr(c);
 }
 
 /* Bring live state home: c->fpu is whole afterwards. */

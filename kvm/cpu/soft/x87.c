@@ -181,7 +181,7 @@ static int x87_read(struct x86_cpu *c, const struct x86_insn *i)
 	if (unlikely(r))
 		return r;
 	r = x86_operand_lin(c, i, t->mem_size, X86_READ, &lin);
-	if (!r && unlikely(lin & t->align_mask) && !(x86_mxcsr(c) & X86_MXCSR_MM))
+	if (!r && unlikely(lin & t->align_mask) && !(soft_mxcsr(c) & X86_MXCSR_MM))
 		r = x86_raise_err(c, X86_GP, 0);
 	if (unlikely(r))
 		goto out;

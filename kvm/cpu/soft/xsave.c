@@ -285,11 +285,11 @@ int soft_xrstor(struct x86_cpu *c, const struct x86_insn *i)
 	if (compacted) {
 		/* Part of SSE here, with its initial value. */
 		if (!(rfbm & X86_XCR0_SSE))
-			mxcsr = c->fpu.mxcsr_live ? soft_get_mxcsr() : x86_mxcsr(c);
+			mxcsr = soft_mxcsr(c);
 		else if (!(load & X86_XCR0_SSE))
 			mxcsr = X86_MXCSR_RESET;
 	} else if (!(rfbm & (X86_XCR0_SSE | X86_XCR0_YMM))) {
-		mxcsr = c->fpu.mxcsr_live ? soft_get_mxcsr() : x86_mxcsr(c);
+		mxcsr = soft_mxcsr(c);
 	}
 	if (mxcsr & ~c->fpu.mxcsr_mask)
 		return x86_raise_err(c, X86_GP, 0);
