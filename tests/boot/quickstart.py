@@ -89,6 +89,11 @@ def without_terminal(quick):
     quick.execute("--memory is the guest's memory",
                   "[ $(awk '/MemTotal/ {print $2}' /proc/meminfo) -gt 700000 ]",
                   "--memory", "1G")
+    process = quick.start("echo before; echo c >/proc/sysrq-trigger")
+    out, err = process.communicate(timeout=LIMIT)
+    quick.tap.result(process.returncode == 3 and out == b"before\n" and b"Kernel panic" in err,
+                     "a guest's panic is reported as one",
+                     [f"status {process.returncode}", *err.decode().splitlines()[-40:]])
     return True
 
 

@@ -219,13 +219,29 @@ def disk_in_use(suite, kernel):
 
 
 def truncated_initrd(suite, kernel):
-    """The machine cannot know that it is cut short; the kernel finds out, and panics."""
-    content = gzip.compress(os.urandom(200000))
-    initrd = suite.path("initrd", content[:len(content) // 2])
-    suite.complains("a truncated initrd: the guest panics",
-                    ["run", "--accel", "soft", "--kernel", kernel, "--initrd", initrd,
-                     "--no-reboot", "--cmdline", "console=hvc0 quiet panic=-1 reboot=t"],
-                    PANIC, "panic|triple", limit=BOOT_LIMIT)
+    """Archives that end too early: compressed, plain, and one behind another."""
+    plain = os.path.join(suite.work, "plain")
+    subprocess.run([os.path.join(TOP, "scripts", "mkcpio"), plain, "dev/", f"init={kernel}"],
+                   check=True)
+    with open(plain, "rb") as file:
+        content = file.read()
+    packed = gzip.compress(content)
+    for name, data in (("compressed", packed[:len(packed) // 2]),
+                       ("plain", content[:len(content) // 2]),
+                       ("second", content + content[:1000])):
+        initrd = suite.path(name, data)
+        suite.complains(f"a truncated initrd, {name}",
+                        ["run", "--accel", "soft", "--kernel", kernel, "--initrd", initrd],
+                        FAILED, re.escape(initrd) + ".*truncated")
+
+
+def panic(suite, kernel):
+    """A kernel without a root file system panics, and resets as it is told to: by a triple fault.
+    What it says meanwhile goes to a console that it has no driver for."""
+    suite.complains("a panic ends in a triple fault",
+                    ["run", "--accel", "soft", "--kernel", kernel, "--cmdline",
+                     "console=hvc0 quiet panic=-1 reboot=t"],
+                    PANIC, "triple", limit=BOOT_LIMIT)
 
 
 def without_rights(suite, kernel):
@@ -377,6 +393,7 @@ def main():
             without_rights(suite, kernel)
             terminal(suite, kernel)
             truncated_initrd(suite, kernel)
+            panic(suite, kernel)
         else:
             suite.tap.skip("cases with a real kernel", "Debian's kernel cannot be fetched")
         return suite.tap.finish()
