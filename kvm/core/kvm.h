@@ -34,6 +34,7 @@ struct kvm_memslot {
 	u8 *host;		/* the VMM's address of the first page */
 	u32 id;
 	u32 flags;		/* KVM_MEM_* */
+	bool aliased;		/* another slot has, or had, some of its host pages */
 	u64 *dirty;		/* a bit a page, while KVM_MEM_LOG_DIRTY_PAGES; else NULL */
 	u64 *code;		/* a bit a page: some vCPU holds code made from it; writes to it trap */
 	u64 *checked;		/* two bits a page: host page known readable, known writable */

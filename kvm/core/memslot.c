@@ -178,16 +178,27 @@ static void stale_code(struct kvm_vcpu *v, gfn_t gfn)
 	os_mutex_unlock(&v->stale_lock);
 }
 
-void kvm_page_written(struct kvm_vcpu *v, struct kvm_memslot *slot, gfn_t gfn)
+/* Page `rel` of another slot that is the host page `host`; false: it has none such. */
+static bool alias_of(const struct kvm_memslot *other, const u8 *host, u64 *rel)
 {
-	u64 rel = gfn - slot->base_gfn, bit = BIT_ULL(rel % 64);
+	*rel = (u64)(host - other->host) / PAGE_SIZE;
+	return host >= other->host && *rel < other->npages;
+}
+
+static void set_code_bit(struct kvm_memslot *slot, u64 rel)
+{
+	atomic_or(&slot->code[rel / 64], BIT_ULL(rel % 64));
+}
+
+/* Makes all vCPUs forget the page's code, if there may be any. */
+static void forget_code(struct kvm_vcpu *v, struct kvm_memslot *slot, u64 rel)
+{
+	gfn_t gfn = slot->base_gfn + rel;
+	u64 bit = BIT_ULL(rel % 64);
 	struct kvm_vcpu *other;
 	u32 i;
 
-	if (slot->flags & KVM_MEM_LOG_DIRTY_PAGES)
-		kvm_mark_dirty(v, slot, rel);
-	/* Who makes code from the page sets the bit and then waits until this vCPU has left guest code. */
-	if (likely(!bit_is_set(slot->code, rel)) || !(atomic_and(&slot->code[rel / 64], ~bit) & bit))
+	if (!(atomic_and(&slot->code[rel / 64], ~bit) & bit))
 		return;
 	/* A processor sees its own writes to its code at the next instruction, others' when it serialises. */
 	v->kvm->ops->drop_code(v, gfn);
@@ -199,15 +210,36 @@ void kvm_page_written(struct kvm_vcpu *v, struct kvm_memslot *slot, gfn_t gfn)
 	}
 }
 
+void kvm_page_written(struct kvm_vcpu *v, struct kvm_memslot *slot, gfn_t gfn)
+{
+	u64 rel = gfn - slot->base_gfn, alias;
+	const u8 *host = slot->host + rel * PAGE_SIZE;
+
+	if (slot->flags & KVM_MEM_LOG_DIRTY_PAGES)
+		kvm_mark_dirty(v, slot, rel);
+	/* Who makes code from the page sets the bit and then waits until this vCPU has left guest code. */
+	if (likely(!bit_is_set(slot->code, rel)))
+		return;
+	forget_code(v, slot, rel);
+	for (u32 i = 0; slot->aliased && i < v->slots->count; i++)
+		if (alias_of(&v->slots->slot[i], host, &alias))
+			forget_code(v, &v->slots->slot[i], alias);
+}
+
 void kvm_page_holds_code(struct kvm_vcpu *v, struct kvm_memslot *slot, gfn_t gfn)
 {
-	u64 rel = gfn - slot->base_gfn, bit = BIT_ULL(rel % 64);
+	u64 rel = gfn - slot->base_gfn, alias;
+	const u8 *host = slot->host + rel * PAGE_SIZE;
 
 	/* While somebody still waits, the bit may be set and yet a vCPU hold a writable translation. */
 	if (bit_is_set(slot->code, rel) && !__atomic_load_n(&v->kvm->code_waits, __ATOMIC_SEQ_CST))
 		return;
 	atomic_add(&v->kvm->code_waits, 1);
-	atomic_or(&slot->code[rel / 64], bit);
+	set_code_bit(slot, rel);
+	/* Whoever writes the page by another of its addresses has to notice too. */
+	for (u32 i = 0; slot->aliased && i < v->slots->count; i++)
+		if (alias_of(&v->slots->slot[i], host, &alias))
+			set_code_bit(&v->slots->slot[i], alias);
 	kvm_make_own_request(v, KVM_REQ_TLB_WRITES);
 	kvm_request_all_and_wait(v->kvm, KVM_REQ_TLB_WRITES, v);
 	atomic_add(&v->kvm->code_waits, -1);
@@ -263,6 +295,25 @@ struct kvm_memslot *kvm_memslot_by_id(struct kvm *kvm, u32 id)
 	return NULL;
 }
 
+static bool share_pages(const struct kvm_memslot *a, const struct kvm_memslot *b)
+{
+	return a->host < b->host + b->npages * PAGE_SIZE && b->host < a->host + a->npages * PAGE_SIZE;
+}
+
+static void mark_aliases(struct kvm_memslots *slots, u32 id)
+{
+	struct kvm_memslot *new = slots->slot;
+
+	while (new->id != id)
+		new++;
+	for (u32 i = 0; i < slots->count; i++) {
+		struct kvm_memslot *s = &slots->slot[i];
+
+		if (s != new && share_pages(s, new))
+			s->aliased = new->aliased = true;
+	}
+}
+
 /*
  * Replaces slot `old` (NULL: none) by `new` (NULL: none): a new array, published, and the old one freed
  * when no vCPU uses it any more.
@@ -287,6 +338,8 @@ static int swap_slots(struct kvm *kvm, const struct kvm_memslot *old, const stru
 	}
 	if (!placed)
 		to->slot[n++] = *new;
+	if (new)
+		mark_aliases(to, new->id);
 	__atomic_store_n(&kvm->slots, to, __ATOMIC_SEQ_CST);
 	kvm_request_all_and_wait(kvm, KVM_REQ_SLOTS, NULL);
 	free_slots(from);

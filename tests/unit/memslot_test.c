@@ -505,6 +505,32 @@ static void test_code_pages(void **state)
 	kvm_put_vcpu(other);
 }
 
+/* One host page at two guest addresses: a write by either is seen. */
+static void test_code_aliases(void **state)
+{
+	struct kvm_page page, alias;
+
+	assert_int_equal(set_slot(0, 0, 0x8000, 4, mem), 0);
+	assert_int_equal(set_slot(1, 0, 0x100000, 8, mem + 2 * PAGE_SIZE), 0);
+	assert_int_equal(set_slot(2, 0, 0x200000, 4, mem + 50 * PAGE_SIZE), 0);
+	assert_true(kvm->slots->slot[0].aliased);
+	assert_true(kvm->slots->slot[1].aliased);
+	assert_false(kvm->slots->slot[2].aliased);
+	kvm_vcpu_enter(v);
+	assert_int_equal(kvm_find_page(v, 0xb000, false, &page), 0);
+	kvm_page_holds_code(v, page.slot, 0xb);
+	assert_int_equal(kvm_find_page(v, 0x101000, true, &alias), 0);
+	assert_ptr_equal(alias.host, page.host);
+	assert_true(alias.code);
+	kvm_page_written(v, alias.slot, 0x101);
+	assert_true(fake.dropped > 0);
+	assert_int_equal(kvm_find_page(v, 0xb000, false, &page), 0);
+	assert_false(page.code);
+	assert_int_equal(kvm_find_page(v, 0x101000, false, &page), 0);
+	assert_false(page.code);
+	kvm_vcpu_leave(v);
+}
+
 /* Two vCPUs that make code at the same time wait for each other. */
 static void make_code(struct kvm_vcpu *vcpu, void *arg)
 {
@@ -583,7 +609,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(checks), TEST(add_and_delete), TEST(modify), TEST(many), TEST(host_pages),
 		TEST(copies), TEST(changes_while_running), TEST(dirty_log), TEST(clear_dirty_log),
-		TEST(large_dirty_log), TEST(no_write_is_lost), TEST(dirty_ring), TEST(code_pages),
+		TEST(large_dirty_log), TEST(no_write_is_lost), TEST(dirty_ring), TEST(code_pages), TEST(code_aliases),
 		TEST(code_by_two), TEST(vcpus), TEST(vm_type),
 	};
 
