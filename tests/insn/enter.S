@@ -73,6 +73,13 @@ compat:
 	mov	CTX_IN_GPR + 32, %rsp
 	ljmpl	*CTX_TARGET
 
+/* The signal handler's first steps: flags that C can live with (AC is not cleared by the kernel). */
+	.globl	native_signal
+native_signal:
+	pushq	$0x202
+	popfq
+	jmp	native_on_signal
+
 /* Copied to STUB_PAGE, where the code under test jumps: in 64-bit mode, with the guest's registers. */
 	.globl	native_exit, native_resume, native_exit_end
 native_exit:

@@ -900,7 +900,7 @@ static void prepare_registers(struct rng *r, struct test_case *t)
 	else if (named(i->op, "bt") || named(i->op, "bts") || named(i->op, "btr") || named(i->op, "btc"))
 		g[i->reg] = one_in(r, 2) ? 1ull << 30 : -(1ull << 30);	/* nothing is there */
 	if (named(i->op, "wrfsbase") || named(i->op, "wrgsbase"))
-		g[i->rm] = one_in(r, 8) ? noncanonical(r) : rnd(r) >> 17;
+		g[i->rm] = one_in(r, 8) ? noncanonical(r) : 0x200000000000ull | rnd(r) >> 20;
 	if (named(i->op, "div") || named(i->op, "idiv"))
 		prepare_division(r, t);
 	if (named(i->op, "pcmpestri") || named(i->op, "pcmpestrm") || named(i->op, "vpcmpestri") ||
@@ -931,7 +931,8 @@ static void prepare_bases(struct rng *r, struct test_case *t)
 	if (t->mode != X86_MODE_64 || !can.fsgs)
 		return;
 	t->in.fs_base = DATA_BASE - below(r, 4096);
-	t->in.gs_base = one_in(r, 2) ? DATA_BASE : rnd(r) >> 18;
+	/* Where neither a process nor a sanitizer has anything. */
+	t->in.gs_base = one_in(r, 2) ? DATA_BASE : 0x200000000000ull | rnd(r) >> 20;
 }
 
 static bool touches_fp(const struct x86_opcode *op)

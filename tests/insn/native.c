@@ -26,6 +26,8 @@ enum { LDT_CODE16, LDT_DATA, LDT_STACK16 };
 #define USER_DS		0x2b
 
 void native_enter(void);
+void native_signal(int signo, siginfo_t *si, void *context);
+void native_on_signal(int signo, siginfo_t *si, void *context);
 extern char native_exit[], native_resume[], native_exit_end[];
 
 /* Written by the signal handler. */
@@ -40,7 +42,8 @@ static struct memory memory;
 const u32 data_pages[5] = { DATA_FIRST, DATA_RW, DATA_RW2, DATA_READONLY, DATA_LAST };
 
 /* Runs with the guest's FS: no thread-local storage here, and nothing that uses it. */
-static void on_signal(int signo, siginfo_t *si, void *context)
+__attribute__((no_sanitize("address", "undefined")))
+void native_on_signal(int signo, siginfo_t *si, void *context)
 {
 	ucontext_t *uc = context;
 	greg_t *g = uc->uc_mcontext.gregs;
@@ -49,7 +52,6 @@ static void on_signal(int signo, siginfo_t *si, void *context)
 		REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
 	};
 
-	__asm__ __volatile__("pushq $0x202\n\tpopfq" : : : "cc", "memory");	/* AC, DF */
 	if (!sig.active) {
 		struct sigaction dfl = { .sa_handler = SIG_DFL };
 
@@ -115,7 +117,7 @@ static bool works_in(int mode)
 int native_init(struct memory *mem, struct native_can *out)
 {
 	static const int signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP };
-	struct sigaction sa = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+	struct sigaction sa = { .sa_sigaction = native_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK };
 	stack_t stack = { .ss_size = 1 << 18 };
 	u32 eax = 0xd, ebx, ecx = 0, edx;
 	int fd = memfd_create("insn-data", 0);
