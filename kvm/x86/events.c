@@ -93,6 +93,16 @@ static bool nmi_open(const struct x86_cpu *c)
 	return !c->ev.nmi_masked && !c->int_shadow;
 }
 
+/* Would an interrupt from the VMM's PIC (KVM_INTERRUPT) be taken at once? */
+static bool ready_for_injection(struct kvm_vcpu *v)
+{
+	struct x86_cpu *c = &v->cpu;
+
+	return interrupts_open(c) && !c->ev.interrupt_injected && !c->ev.extint_pending &&
+	       !c->ev.exception_pending && !c->io.nr_reads &&
+	       (!c->lapic || kvm_lapic_accepts_pic(v));
+}
+
 bool x86_wakes(struct kvm_vcpu *v)
 {
 	struct x86_cpu *c = &v->cpu;
@@ -120,6 +130,7 @@ int x86_inject_events(struct kvm_vcpu *v)
 	struct x86_cpu *c = &v->cpu;
 	struct kvm_run *run = v->run;
 	bool in_user = v->kvm->arch.irqchip_mode == KVM_IRQCHIP_NONE, nmi, intr;
+	bool wants_window = v->kvm->arch.irqchip_mode != KVM_IRQCHIP_KERNEL;
 	int r = 0;
 
 	c->event_waiting = false;
@@ -161,8 +172,8 @@ int x86_inject_events(struct kvm_vcpu *v)
 	c->event_waiting = nmi || intr;
 	if ((nmi && nmi_open(c)) || (intr && interrupts_open(c)) || (c->event_waiting && c->int_shadow))
 		atomic_or(&c->attention, X86_ATTN_EVENT);
-	if (in_user && READ_ONCE(run->request_interrupt_window)) {
-		if (interrupts_open(c) && !c->ev.interrupt_injected) {
+	if (wants_window && READ_ONCE(run->request_interrupt_window)) {
+		if (ready_for_injection(v)) {
 			run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
 			return KVM_RUN_USER;
 		}
@@ -193,9 +204,7 @@ void x86_run_end(struct kvm_vcpu *v)
 	run->apic_base = c->apic_base;
 	run->flags = c->ev.smm ? KVM_RUN_X86_SMM : 0;
 	run->ready_for_interrupt_injection =
-		v->kvm->arch.irqchip_mode != KVM_IRQCHIP_NONE ||
-		(interrupts_open(c) && !c->ev.interrupt_injected && !c->ev.exception_pending &&
-		 !c->io.nr_reads);
+		v->kvm->arch.irqchip_mode == KVM_IRQCHIP_KERNEL || ready_for_injection(v);
 }
 
 /* ---- debugging by the VMM ---- */

@@ -293,6 +293,13 @@ static bool write_reg(struct x86_lapic *a, u32 reg, u32 val)
 	return true;
 }
 
+/* An EOI that the guest gave by its memory takes effect before it looks at the registers. */
+static void sync_pv_eoi(struct kvm_vcpu *v)
+{
+	if (kvm_pv_eoi_take(v))
+		kvm_lapic_eoi(v);
+}
+
 static bool in_page(struct kvm_vcpu *v, u64 gpa)
 {
 	u64 base = v->cpu.apic_base;
@@ -317,6 +324,7 @@ int kvm_lapic_mmio_read(struct kvm_vcpu *v, u64 gpa, int len, void *val)
 	if (!v->cpu.lapic || !in_page(v, gpa))
 		return -EOPNOTSUPP;
 	memset(val, 0, len);
+	sync_pv_eoi(v);
 	reg &= ~0xfu;
 	if (!readable(reg) || at + len > 4)
 		return 0;
@@ -337,6 +345,7 @@ int kvm_lapic_mmio_write(struct kvm_vcpu *v, u64 gpa, int len, const void *val)
 	if (len != 4 || (reg & 0xf))
 		return 0;
 	memcpy(&word, val, 4);
+	sync_pv_eoi(v);
 	if (reg == APIC_TPR)
 		note_tpr_access(v, true);
 	if (reg != APIC_SELF_IPI)
@@ -394,6 +403,7 @@ int kvm_lapic_msr_read(struct kvm_vcpu *v, u32 msr, u64 *val)
 
 	if (!a || !apic_x2(&v->cpu))
 		return 1;
+	sync_pv_eoi(v);
 	if (reg == APIC_ICR) {
 		*val = apic_get(a, APIC_ICR) | (u64)apic_get(a, APIC_ICR2) << 32;
 		return 0;
@@ -411,6 +421,7 @@ int kvm_lapic_msr_write(struct kvm_vcpu *v, u32 msr, u64 val)
 
 	if (!a || !apic_x2(&v->cpu))
 		return 1;
+	sync_pv_eoi(v);
 	if (reg == APIC_ICR) {
 		apic_set(a, APIC_ICR2, val >> 32);
 		return !write_reg(a, APIC_ICR, val);

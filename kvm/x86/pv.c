@@ -374,7 +374,7 @@ int kvm_pv_msr_write(struct kvm_vcpu *v, u32 msr, u64 val, bool host)
 		kvm_make_request(v, KVM_REQ_STEAL_UPDATE);
 		break;
 	case MSR_EOI_EN:
-		if ((val & ENABLED) && (val & 2))
+		if (val & 2)
 			return 1;
 		pv->eoi = val;
 		pv->eoi_armed = false;

@@ -87,6 +87,34 @@ void soft_icache_drop_page(struct x86_cpu *c, u64 host)
 	}
 }
 
+static const u8 *block_bytes(const struct soft_block *b)
+{
+	return (const u8 *)&b->insn[b->n];
+}
+
+bool soft_icache_check(struct x86_cpu *c, struct soft_block *b)
+{
+	struct soft_icache *ic = soft_icache(c);
+
+	if (likely(!memcmp(block_bytes(b), (void *)b->host, b->bytes))) {
+		b->epoch = ic->epoch;
+		return true;
+	}
+	soft_icache_drop_page(c, b->host & PAGE_MASK);
+	return false;
+}
+
+void soft_icache_doubt_page(struct x86_cpu *c, u64 host)
+{
+	struct soft_icache *ic = soft_icache(c);
+	struct soft_code_page *page = *page_link(ic, host);
+
+	if (!page)
+		return;
+	for (struct soft_block *b = page->blocks; b; b = b->page_next)
+		b->epoch = ic->epoch - 1;
+}
+
 static void *arena_take(struct soft_icache *ic, size_t size)
 {
 	void *p = ic->arena + ic->used;
@@ -99,7 +127,7 @@ static void *arena_take(struct soft_icache *ic, size_t size)
 static void decode_block(struct x86_cpu *c, u64 host, struct soft_block *b)
 {
 	u32 room = PAGE_SIZE - (host & ~PAGE_MASK), at = 0;
-	u8 bytes[16];
+	u8 bytes[SOFT_BLOCK_MAX * 15 + 1];
 
 	b->host = host;
 	b->mode = c->mode;
@@ -110,8 +138,8 @@ static void decode_block(struct x86_cpu *c, u64 host, struct soft_block *b)
 		int len;
 
 		/* A copy: another vCPU may write the page while it is decoded. */
-		memcpy(bytes, (void *)(host + at), n);
-		len = x86_decode(c->decoder, bytes, n, c->mode, c->features, i);
+		memcpy(bytes + at, (void *)(host + at), n);
+		len = x86_decode(c->decoder, bytes + at, n, c->mode, c->features, i);
 		if (len <= 0)
 			break;
 		soft_bind_insn(c, i);
@@ -121,27 +149,33 @@ static void decode_block(struct x86_cpu *c, u64 host, struct soft_block *b)
 			break;
 	}
 	b->bytes = at;
+	memcpy(&b->insn[b->n], bytes, at);
 }
 
 struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host)
 {
 	struct soft_icache *ic = soft_icache(c);
 	u32 slot = soft_hash(host, c->mode, SOFT_HASH_BITS);
-	size_t most = sizeof(struct soft_block) + SOFT_BLOCK_MAX * sizeof(struct x86_insn);
+	size_t most = sizeof(struct soft_block) + SOFT_BLOCK_MAX * (sizeof(struct x86_insn) + 15);
 	struct soft_code_page **page;
 	struct soft_block *b;
 
 	if (unlikely(ic->reset || ic->used + most + sizeof(**page) + 64 > SOFT_ARENA_SIZE))
 		empty(ic);
-	for (b = ic->hash[slot]; b; b = b->hash_next)
-		if (b->host == host && b->mode == c->mode)
+	for (b = ic->hash[slot]; b; b = b->hash_next) {
+		if (b->host != host || b->mode != c->mode)
+			continue;
+		if (b->epoch == ic->epoch || soft_icache_check(c, b))
 			goto found;
+		break;
+	}
 
 	b = (struct soft_block *)(ic->arena + ic->used);
 	decode_block(c, host, b);
 	if (!b->n)
 		return NULL;
-	arena_take(ic, sizeof(*b) + b->n * sizeof(b->insn[0]));
+	arena_take(ic, sizeof(*b) + b->n * sizeof(b->insn[0]) + b->bytes);
+	b->epoch = ic->epoch;
 	b->hash_next = ic->hash[slot];
 	ic->hash[slot] = b;
 

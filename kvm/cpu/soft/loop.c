@@ -94,9 +94,11 @@ static int after_one(struct x86_cpu *c, bool tf, u8 shadow)
 	if (tf && !c->no_trap)
 		hits |= X86_DR6_BS;
 	c->no_trap = false;
-	/* MOV SS holds back a trap of its own; a data breakpoint it met is lost with it. */
-	if (shadow == 0 && c->int_shadow == X86_SHADOW_MOV_SS)
+	/* MOV SS puts its traps off to the next instruction's end; of its own step nothing is left by then. */
+	if (shadow == 0 && c->int_shadow == X86_SHADOW_MOV_SS) {
+		c->debug.hit = hits & ~(u64)X86_DR6_BS;
 		hits = 0;
+	}
 	if (c->debug.control & KVM_GUESTDBG_SINGLESTEP)
 		hits |= X86_DR6_BS;
 	if (likely(!hits))
@@ -132,7 +134,6 @@ static int run_one(struct x86_cpu *c)
 		return deliver(c);
 	}
 	c->io.next_read = 0;
-	c->debug.hit = 0;
 	r = fetch_one(c, &i);
 	if (r == X86_FAULT)
 		return fault(c);
@@ -198,6 +199,7 @@ static __noinline struct soft_block *find_block(struct x86_cpu *c, u64 lin, int 
 {
 	struct x86_mapping map;
 	struct soft_block *b;
+	bool fresh;
 	int r;
 
 	*next = GO_ON;
@@ -206,6 +208,7 @@ static __noinline struct soft_block *find_block(struct x86_cpu *c, u64 lin, int 
 		*next = fault(c);
 		return NULL;
 	}
+	fresh = !x86_tlb_hit(c, lin, 1, x86_tlb_slot(c, lin)->ex);
 	r = x86_translate(c, lin, X86_FETCH, false, &map);
 	if (unlikely(r)) {
 		if (r == X86_FAULT)
@@ -214,6 +217,8 @@ static __noinline struct soft_block *find_block(struct x86_cpu *c, u64 lin, int 
 			*next = leave(c);
 		return NULL;
 	}
+	if (fresh && map.host)
+		soft_icache_doubt_page(c, (u64)map.host & PAGE_MASK);
 	b = map.host ? soft_icache_find(c, (u64)map.host) : NULL;
 	if (!b)
 		*next = run_one(c);
@@ -231,7 +236,8 @@ static __always_inline int run_block(struct x86_cpu *c)
 
 	host = lin + e->addend;
 	b = s->icache.front[soft_hash(host, c->mode, SOFT_FRONT_BITS)];
-	if (unlikely(!x86_tlb_hit(c, lin, 1, e->ex) || !b || b->host != host || b->mode != c->mode)) {
+	if (unlikely(!x86_tlb_hit(c, lin, 1, e->ex) || !b || b->host != host || b->mode != c->mode ||
+		     b->epoch != s->icache.epoch)) {
 		b = find_block(c, lin, &next);
 		if (!b)
 			return next;
@@ -285,6 +291,7 @@ int soft_run(struct kvm_vcpu *v)
 	struct x86_cpu *c = &v->cpu;
 	int r = GO_ON, blocks = BLOCKS_AT_A_TIME;
 
+	((struct soft_vcpu *)c->soft)->icache.epoch++;
 	soft_fpu_enter(c);
 	/* The VMM answered: the instruction goes on alone. In an interrupt shadow one instruction runs whatever
 	 * waits: what waits is what the shadow holds back. */

@@ -20,15 +20,21 @@
  * Decoded code from one page, up to a branch or whatever else ends a block. Keyed by the host address
  * of its first byte and by mode: that the linear address still maps there is what the TLB is asked at each
  * entry, so no flush ever has to touch blocks.
+ *
+ * What vCPUs write to the page is noticed (kvm_page_written), but the VMM writes too, by DMA or in a
+ * debugger, and tells nobody. So a block keeps the bytes that it was decoded from and is compared with
+ * memory once in each epoch: one begins whenever guest code is entered, thus after every exit and every
+ * interrupt, and for a page's blocks whenever a translation to the page is made.
  */
 struct soft_block {
 	u64 host;
 	u32 mode;			/* X86_MODE_* */
 	u16 n;				/* instructions */
 	u16 bytes;
+	u32 epoch;			/* the one it was last compared in */
 	struct soft_block *hash_next;
 	struct soft_block *page_next;	/* others from the same page */
-	struct x86_insn insn[];
+	struct x86_insn insn[];		/* and behind them, the bytes */
 };
 
 #define SOFT_FRONT_BITS	13
@@ -50,6 +56,7 @@ struct soft_icache {
 	struct soft_code_page *pages[1 << SOFT_PAGE_BITS];
 	u8 *arena;
 	size_t used;
+	u32 epoch;
 	bool reset;			/* empty it before the next lookup */
 };
 
@@ -75,6 +82,10 @@ void soft_icache_free(struct soft_icache *ic);
 /* The block at host address `host`, which is lin in the guest; decoded if it is not there. NULL where
  * the first instruction cannot be kept (it crosses the page, or is undefined): run it alone. */
 struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host);
+/* Does the block still say what memory says? If not, it is forgotten. */
+bool soft_icache_check(struct x86_cpu *c, struct soft_block *b);
+/* A translation to the host page at `host` was made: its blocks are to be compared again. */
+void soft_icache_doubt_page(struct x86_cpu *c, u64 host);
 /* Code made from the host page at `host` is stale: forgotten, and stopped if it is running now. */
 void soft_icache_drop_page(struct x86_cpu *c, u64 host);
 void soft_icache_drop_all(struct x86_cpu *c);
