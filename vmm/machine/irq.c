@@ -28,10 +28,11 @@ struct msi_route {
 struct irq_routes {
 	pthread_mutex_t lock;	/* protects all below, and the order of KVM_SET_GSI_ROUTING calls */
 	struct msi_route msi[MSI_GSIS];
-	struct {
+	union {				/* what KVM is given: the head with its entries */
 		struct kvm_irq_routing head;
-		struct kvm_irq_routing_entry entries[MAX_ROUTES];
-	} table;		/* what KVM is given */
+		char room[sizeof(struct kvm_irq_routing) +
+			  MAX_ROUTES * sizeof(struct kvm_irq_routing_entry)];
+	} table;
 };
 
 /* ------------------------------------------------------------------ routes */

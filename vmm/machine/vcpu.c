@@ -61,13 +61,17 @@ int vcpu_ioctl(const struct vcpu *v, unsigned long request, void *arg)
 /* Reads or writes one MSR. Returns 0, or -EINVAL where there is no such MSR or value. */
 static int one_msr(struct vcpu *v, unsigned long request, uint32_t index, uint64_t *value)
 {
-	struct {
+	union {
 		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} msrs = { .head.nmsrs = 1, .entry = { .index = index, .data = *value } };
-	int ret = vcpu_ioctl(v, request, &msrs);
+		char room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+	} msrs = { .room = "" };
+	int ret;
 
-	*value = msrs.entry.data;
+	msrs.head.nmsrs = 1;
+	msrs.head.entries[0].index = index;
+	msrs.head.entries[0].data = *value;
+	ret = vcpu_ioctl(v, request, &msrs);
+	*value = msrs.head.entries[0].data;
 	return ret == 1 ? 0 : ret < 0 ? ret : -EINVAL;
 }
 
