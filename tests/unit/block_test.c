@@ -6,12 +6,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/falloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -427,6 +429,40 @@ static void ephemeral_is_sparse(void **state)
 	block_close(disk);
 }
 
+/* A file system that cannot make a range zero (tmpfs, which a memfd is on): zeroes are written. */
+static void zeroes_by_writing(void **state)
+{
+	const uint64_t size = 4u << 20, from = 4096 + 512, length = (3u << 20) + 512;
+	uint8_t *buf = malloc(size);
+	char saved[PATH_MAX];
+	struct block *disk;
+	struct io io;
+	int fd;
+
+	assert_non_null(buf);
+	memset(buf, 0xff, size);
+	fd = memfd_create("disk", MFD_CLOEXEC);
+	assert_int_equal(write(fd, buf, size), size);
+	assert_int_equal(fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 0, 512), -1);
+	memcpy(saved, path, sizeof(saved));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	disk = open_disk(false, false);
+	memcpy(path, saved, sizeof(saved));
+
+	start(disk, &io, BLOCK_WRITE_ZEROES, from, NULL, length);
+	io.req.may_unmap = false;
+	block_kick(disk);
+	block_drain(disk);
+	assert_true(io.done);
+	assert_int_equal(io.result, 0);
+	assert_int_equal(run(disk, BLOCK_READ, 0, buf, size), 0);
+	for (uint64_t i = 0; i < size; i++)
+		assert_int_equal(buf[i], i >= from && i < from + length ? 0 : 0xff);
+	block_close(disk);
+	close(fd);
+	free(buf);
+}
+
 static int setup_threads(void **state)
 {
 	engine = &aio_engine_threads;
@@ -464,6 +500,7 @@ int main(void)
 		cmocka_unit_test(qemu_locks),
 		cmocka_unit_test(bad_files),
 		cmocka_unit_test(ephemeral_is_sparse),
+		cmocka_unit_test(zeroes_by_writing),
 	};
 	int failed;
 

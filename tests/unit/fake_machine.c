@@ -22,7 +22,7 @@
 
 /* ------------------------------------------------------------------ the provider */
 
-static struct fake_machine *current;	/* one at a time is asked through the provider */
+static struct fake_machine *current;	/* whom the provider speaks for: there is one at a time */
 
 static int find_ioeventfd(const struct kvm_ioeventfd *io)
 {
@@ -52,7 +52,7 @@ static int fake_ioeventfd(struct kvm_ioeventfd *io)
 	return 0;
 }
 
-static int fake_ioctl(int fd, unsigned long request, void *arg)
+static int answer(unsigned long request, void *arg)
 {
 	struct kvm_irqfd *irqfd = arg;
 	struct kvm_msi *msi = arg;
@@ -77,6 +77,16 @@ static int fake_ioctl(int fd, unsigned long request, void *arg)
 	}
 }
 
+static int fake_ioctl(int fd, unsigned long request, void *arg)
+{
+	int ret;
+
+	pthread_mutex_lock(&current->lock);
+	ret = answer(request, arg);
+	pthread_mutex_unlock(&current->lock);
+	return ret;
+}
+
 static int fake_close(int fd)
 {
 	return 0;
@@ -97,8 +107,9 @@ struct fake_machine *fake_machine_create(unsigned int cpus)
 	struct machine *m = &fm->m;
 	struct vmm_error error = { "" };
 
-	REQUIRE(fm);
+	REQUIRE(fm && !current);
 	current = fm;
+	pthread_mutex_init(&fm->lock, NULL);
 	fm->config.cpus = cpus;
 	for (unsigned int i = 0; i < GSI_PINS; i++)
 		fm->irqfd[i] = -1;
@@ -119,7 +130,6 @@ void fake_machine_destroy(struct fake_machine *fm)
 {
 	struct machine *m = &fm->m;
 
-	current = fm;
 	while (m->devices) {
 		struct device *dev = m->devices;
 
@@ -131,12 +141,13 @@ void fake_machine_destroy(struct fake_machine *fm)
 	bus_destroy(&m->pio);
 	bus_destroy(&m->mmio);
 	ram_destroy(&m->ram);
+	pthread_mutex_destroy(&fm->lock);
 	free(fm);
+	current = NULL;
 }
 
 void fake_machine_pause(struct fake_machine *fm)
 {
-	current = fm;
 	for (struct device *dev = fm->m.devices; dev; dev = dev->next)
 		if (dev->ops->pause)
 			dev->ops->pause(dev);
@@ -145,7 +156,6 @@ void fake_machine_pause(struct fake_machine *fm)
 
 void fake_machine_resume(struct fake_machine *fm)
 {
-	current = fm;
 	for (struct device *dev = fm->m.devices; dev; dev = dev->next)
 		if (dev->ops->resume)
 			dev->ops->resume(dev);
@@ -170,7 +180,6 @@ static bool quiescent(struct fake_machine *fm)
 
 void fake_settle(struct fake_machine *fm)
 {
-	current = fm;
 	while (loop_step(fm->m.loop, quiescent(fm) ? 0 : 100) || !quiescent(fm))
 		;
 }
@@ -179,7 +188,6 @@ uint64_t fake_read(struct fake_machine *fm, uint64_t addr, unsigned int size)
 {
 	uint64_t value = 0;
 
-	current = fm;
 	bus_read(&fm->m.mmio, addr, &value, size);
 	return value;
 }
@@ -189,21 +197,25 @@ static bool signal_ioeventfd(struct fake_machine *fm, bool pio, uint64_t addr, u
 {
 	struct kvm_ioeventfd io = { .addr = addr, .flags = pio ? KVM_IOEVENTFD_FLAG_PIO : 0 };
 	const struct kvm_ioeventfd *found;
-	int i = find_ioeventfd(&io);
+	bool signalled = false;
+	int i;
 
-	if (i < 0)
-		return false;
-	found = &fm->ioeventfds[i];
-	if ((found->len && found->len != size) ||
-	    (found->flags & KVM_IOEVENTFD_FLAG_DATAMATCH && found->datamatch != value))
-		return false;
-	eventfd_write(found->fd, 1);
-	return true;
+	pthread_mutex_lock(&fm->lock);
+	i = find_ioeventfd(&io);
+	if (i >= 0) {
+		found = &fm->ioeventfds[i];
+		signalled = (!found->len || found->len == size) &&
+			    (!(found->flags & KVM_IOEVENTFD_FLAG_DATAMATCH) ||
+			     found->datamatch == value);
+		if (signalled)
+			eventfd_write(found->fd, 1);
+	}
+	pthread_mutex_unlock(&fm->lock);
+	return signalled;
 }
 
 void fake_write(struct fake_machine *fm, uint64_t addr, unsigned int size, uint64_t value)
 {
-	current = fm;
 	if (!signal_ioeventfd(fm, false, addr, size, value))
 		bus_write(&fm->m.mmio, addr, &value, size);
 }
@@ -212,14 +224,12 @@ uint64_t fake_in(struct fake_machine *fm, uint16_t port, unsigned int size)
 {
 	uint64_t value = 0;
 
-	current = fm;
 	bus_read(&fm->m.pio, port, &value, size);
 	return value;
 }
 
 void fake_out(struct fake_machine *fm, uint16_t port, unsigned int size, uint64_t value)
 {
-	current = fm;
 	if (!signal_ioeventfd(fm, true, port, size, value))
 		bus_write(&fm->m.pio, port, &value, size);
 }

@@ -3,7 +3,7 @@
  * A machine without processors, for tests and fuzzing of devices: memory, buses, a loop that runs
  * when the test says so, and a KVM provider that only writes down what it is asked for.
  *
- * The test is the guest. fake_write() does what KVM would with an address that has an ioeventfd;
+ * One machine at a time. The test is the guest. fake_write() does what KVM would with an address that has an ioeventfd;
  * messages that devices send are found in fm->msi. On top of that there is the little of a virtio
  * driver that every test needs.
  */
@@ -23,6 +23,7 @@
 struct fake_machine {
 	struct machine m;
 	struct vm_config config;
+	pthread_mutex_t lock;		/* protects what follows, where a test has threads */
 	struct {
 		uint64_t address;
 		uint32_t data;

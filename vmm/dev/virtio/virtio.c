@@ -60,16 +60,6 @@ static void kick_all(struct virtio_device *vdev)
 		virtio_queue_kick(vdev, i);
 }
 
-void virtio_process_all(struct virtio_device *vdev)
-{
-	for (unsigned int i = 0; i < vdev->queue_count; i++) {
-		eventfd_t count;
-
-		eventfd_read(vdev->queues[i].kick_fd, &count);
-		process(&vdev->queues[i]);
-	}
-}
-
 bool virtio_queue_pop(struct virtio_device *vdev, unsigned int queue, struct virtqueue_chain *chain)
 {
 	int ret = virtqueue_pop(&vdev->queues[queue].vq, chain);

@@ -174,12 +174,6 @@ uint32_t virtio_config_read(struct virtio_device *vdev, unsigned int offset, uns
 void virtio_config_write(struct virtio_device *vdev, unsigned int offset, unsigned int size,
 			 uint32_t value);
 
-/*
- * Works on all queues, notified or not. On the loop thread, or where there is none: a test that
- * has no loop thread drives the device with this.
- */
-void virtio_process_all(struct virtio_device *vdev);
-
 /* The machine's reset, pause and resume; see struct device_ops. */
 void virtio_device_reset(struct virtio_device *vdev);
 void virtio_device_pause(struct virtio_device *vdev);
