@@ -114,7 +114,7 @@ def base_initrd(busybox, init):
     for d in ("dev", "proc", "sys", "tmp", "run"):
         cpio.directory(d)
     cpio.device("dev/console", 5, 1)
-    cpio.copy("bin/busybox", busybox)
+    add_program(cpio, "bin/busybox", busybox)
     cpio.file("init", init.encode(), 0o755)
     return cpio
 
@@ -139,7 +139,8 @@ export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
-for m in irqbypass kvm kvm-amd; do insmod /modules/$m.ko || echo "@@insmod $m failed"; done
+for m in irqbypass kvm; do insmod /modules/$m.ko || echo "@@insmod $m failed"; done
+insmod /modules/kvm-amd.ko {kvm_amd} || echo "@@insmod kvm-amd failed"
 {commands}
 poweroff -f
 """
@@ -159,7 +160,8 @@ def build_initrd(args, kernel_dir, vmlinuz):
                 f" --initrd /inner --memory 256M --cpus {cpus}"
                 " --cmdline 'console=ttyS0 quiet panic=-1' </dev/null")
             commands.append(f'echo "@@boot {cpus} status $?"')
-    cpio = base_initrd(args.busybox, OUTER_INIT.format(commands="\n".join(commands)))
+    cpio = base_initrd(args.busybox, 
+                        OUTER_INIT.format(commands="\n".join(commands), kvm_amd=args.kvm_amd))
     modules = glob.glob(kernel_dir + "/lib/modules/*/kernel")
     for m in MODULES:
         cpio.copy("modules/" + os.path.basename(m), os.path.join(modules[0], m))
