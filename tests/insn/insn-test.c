@@ -224,6 +224,11 @@ static bool x87_pieces(const struct x86_opcode *op)
 	return false;
 }
 
+static bool is_memory_fault(u8 vector)
+{
+	return vector == X86_SS || vector == X86_GP || vector == X86_PF || vector == X86_AC;
+}
+
 /* Do the two differ only in what is the processor's choice: which of several faults comes first? */
 static bool same_fault(const struct test_case *t, const struct outcome *n, const struct outcome *g)
 {
@@ -246,9 +251,8 @@ static bool same_fault(const struct test_case *t, const struct outcome *n, const
 	/* The host has pages in the upper half, its kernel's. */
 	if (n->vector == X86_PF && g->vector == X86_PF && n->cr2 == g->cr2 && n->cr2 >> 63)
 		return (n->error | X86_PF_P) == (g->error | X86_PF_P);
-	if (piecewise(t->insn.op))
-		return n->vector == g->vector || n->vector == X86_AC || g->vector == X86_AC ||
-		       n->vector + g->vector == X86_SS + X86_GP;
+	if (piecewise(t->insn.op) || strstr(name, "maskmov"))
+		return n->vector == g->vector || (is_memory_fault(n->vector) && is_memory_fault(g->vector));
 	/* Beyond the limit of SS and misaligned: #SS and #GP are of one priority. */
 	if ((t->insn.op->attr & X86_A_ALIGN) && n->vector + g->vector == X86_SS + X86_GP)
 		return true;
