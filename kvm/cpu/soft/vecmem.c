@@ -56,7 +56,7 @@ int soft_maskmov(struct x86_cpu *c, const struct x86_insn *i)
 	for (u32 k = 0; k < n; k++) {
 		if (!element_on(mask, k, size))
 			continue;
-		r = x86_lin(c, i->seg, wrap(i, ea + k * size), size, store ? X86_WRITE : X86_READ, &lin[k]);
+		r = x86_lin(c, i->seg, ea + k * size, size, store ? X86_WRITE : X86_READ, &lin[k]);
 		if (!r)
 			r = store ? x86_probe(c, lin[k], size, X86_WRITE) :
 				    read_element(c, lin[k], size, v.b + k * size);
