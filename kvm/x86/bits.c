@@ -215,6 +215,14 @@ X86_HANDLER_SIZES(crc32, crc32_8, crc32_16, crc32_32, crc32_64);
 
 /* ---- BMI ---- */
 
+/* The operand of an instruction with VEX, which real and virtual-8086 mode do not have. */
+static __always_inline int vex_operand(struct x86_cpu *c, const struct x86_insn *i, u32 size, u64 *val)
+{
+	if (unlikely(c->mode != X86_MODE_64) && (!x86_protected(c) || x86_vm86(c)))
+		return x86_raise(c, X86_UD);
+	return x86_rm_get(c, i, size, val);
+}
+
 #define FOR_BMI_SIZES(M, ...) M(32, __VA_ARGS__) M(64, __VA_ARGS__)
 
 /* With flags, to register dst. `t` is the operands: e is modrm.rm, s VEX.vvvv, d the result. */
@@ -224,7 +232,7 @@ static int name##_##bits(struct x86_cpu *c, const struct x86_insn *i)			\
 	u32 ax = x86_flags_to_ax(c->rflags);						\
 	u##bits d, s;									\
 	u64 v;										\
-	int r = x86_rm_get(c, i, bits / 8, &v);						\
+	int r = vex_operand(c, i, bits / 8, &v);						\
 											\
 	if (unlikely(r))								\
 		return r;								\
@@ -241,7 +249,7 @@ static int name##_##bits(struct x86_cpu *c, const struct x86_insn *i)			\
 {											\
 	u##bits d, s = c->regs[i->vvvv];						\
 	u64 v;										\
-	int r = x86_rm_get(c, i, bits / 8, &v);						\
+	int r = vex_operand(c, i, bits / 8, &v);						\
 											\
 	if (unlikely(r))								\
 		return r;								\
@@ -277,7 +285,7 @@ static int rorx_32(struct x86_cpu *c, const struct x86_insn *i)
 {
 	u32 n = i->imm & 31;
 	u64 v;
-	int r = x86_rm_get(c, i, 4, &v);
+	int r = vex_operand(c, i, 4, &v);
 
 	if (unlikely(r))
 		return r;
@@ -289,7 +297,7 @@ static int rorx_64(struct x86_cpu *c, const struct x86_insn *i)
 {
 	u32 n = i->imm & 63;
 	u64 v;
-	int r = x86_rm_get(c, i, 8, &v);
+	int r = vex_operand(c, i, 8, &v);
 
 	if (unlikely(r))
 		return r;
@@ -302,7 +310,7 @@ BMI_TABLE(rorx);
 static int mulx_32(struct x86_cpu *c, const struct x86_insn *i)
 {
 	u64 v;
-	int r = x86_rm_get(c, i, 4, &v);
+	int r = vex_operand(c, i, 4, &v);
 
 	if (unlikely(r))
 		return r;
@@ -316,7 +324,7 @@ static int mulx_64(struct x86_cpu *c, const struct x86_insn *i)
 {
 	u64 v;
 	u128 product;
-	int r = x86_rm_get(c, i, 8, &v);
+	int r = vex_operand(c, i, 8, &v);
 
 	if (unlikely(r))
 		return r;
