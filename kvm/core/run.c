@@ -96,6 +96,9 @@ static bool core_exit(struct kvm_vcpu *v)
 static int run_loop(struct kvm_vcpu *v)
 {
 	struct x86_cpu *c = &v->cpu;
+	/* A signal that this thread lets in had its chance just before KVM_RUN: looking, a system call, can wait
+	 * until some guest code has run. One that only KVM_RUN lets in cannot. */
+	bool look_for_signals = v->sigmask.set;
 	int r;
 
 	for (;;) {
@@ -120,10 +123,12 @@ static int run_loop(struct kvm_vcpu *v)
 			goto out;
 		}
 		/* An access that the VMM has just answered is completed first: its state must be whole. */
-		if (!c->io.nr_reads && interrupted(v)) {
+		if (!c->io.nr_reads && (READ_ONCE(v->run->immediate_exit) ||
+					(look_for_signals && os_signal_pending(&v->sigmask)))) {
 			r = -EINTR;
 			goto out;
 		}
+		look_for_signals = true;
 		r = x86_inject_events(v);
 		if (!r && !core_exit(v)) {
 			r = v->kvm->ops->run(v);
@@ -157,7 +162,7 @@ int kvm_vcpu_run(struct kvm_vcpu *v)
 	/* The rest of a store that the VMM has seen in part. */
 	if (x86_io_exit_next_write(c))
 		goto out;
-	r = !c->io.nr_reads && interrupted(v) ? -EINTR : run_loop(v);
+	r = run_loop(v);
 	if (r == -EINTR)
 		v->run->exit_reason = KVM_EXIT_INTR;
 out:
