@@ -377,8 +377,8 @@ static void test_enable_cap(void **state)
 	assert_int_equal(enable(vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 0, 3), 0);
 	assert_int_equal(enable(vm, KVM_CAP_DIRTY_LOG_RING, 0, 4095), -EINVAL);
 	assert_int_equal(enable(vm, KVM_CAP_DIRTY_LOG_RING, 0, 1ull << 21), -E2BIG);
-	assert_int_equal(enable(vm, KVM_CAP_DIRTY_LOG_RING, 0, 4096), 0);
-	assert_int_equal(enable(vm, KVM_CAP_DIRTY_LOG_RING, 0, 8192), -EINVAL);
+	assert_int_equal(enable(vm, KVM_CAP_DIRTY_LOG_RING, 0, 65536), 0);
+	assert_int_equal(enable(vm, KVM_CAP_DIRTY_LOG_RING, 0, 131072), -EINVAL);
 	assert_int_equal(enable(vm, KVM_CAP_EXCEPTION_PAYLOAD, 0, 1), 0);
 	assert_int_equal(enable(vm, KVM_CAP_DISABLE_QUIRKS2, 0, 1ull << 50), -EINVAL);
 	assert_int_equal(enable(vm, KVM_CAP_X86_DISABLE_EXITS, 0, 1 << 10), -EINVAL);
@@ -696,6 +696,101 @@ static void test_slots_while_running(void **state)
 	free_guest(run, mem);
 }
 
+/* ---- the dirty ring ---- */
+
+#define RING_PAGES	16
+#define RING_ENTRIES	(RING_PAGES * PAGE / sizeof(struct kvm_dirty_gfn))
+#define RING_MEMORY	(2 * RING_ENTRIES)	/* pages */
+
+static struct kvm_segment flat(uint8_t type)
+{
+	return (struct kvm_segment){ .limit = 0xffffffff, .selector = 8, .type = type, .present = 1,
+				     .db = 1, .s = 1, .g = 1 };
+}
+
+/* Writes a byte to every page from 1 MiB on, for ever. */
+static void writing_guest(uint64_t pages)
+{
+	static const uint8_t code[] = {
+		0xbf, 0, 0, 0x10, 0,			/* 1: mov $0x100000, %edi */
+		0xb9, 0, 0, 0, 0,			/* mov $pages, %ecx */
+		0x88, 0x07,				/* 2: mov %al, (%edi) */
+		0x81, 0xc7, 0, 0x10, 0, 0,		/* add $0x1000, %edi */
+		0xe2, 0xf6,				/* loop 2b */
+		0xeb, 0xea,				/* jmp 1b */
+	};
+	struct kvm_regs regs = { .rip = 0x1000, .rflags = 2 };
+	struct kvm_sregs sregs;
+	uint8_t *mem = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	memcpy(mem, code, sizeof(code));
+	memcpy(mem + 6, &pages, 4);
+	assert_int_equal(region(0, 0, 0x1000, PAGE, mem), 0);
+	assert_int_equal(call(vcpu, KVM_GET_SREGS, &sregs), 0);
+	sregs.cr0 |= 1;
+	sregs.cs = flat(11);
+	sregs.ds = sregs.es = sregs.ss = flat(3);
+	assert_int_equal(call(vcpu, KVM_SET_SREGS, &sregs), 0);
+	assert_int_equal(call(vcpu, KVM_SET_REGS, &regs), 0);
+}
+
+/* Marks what is in the ring from *next on as collected; counts each page. */
+static uint32_t collect(struct kvm_dirty_gfn *ring, uint32_t *next, uint8_t *count)
+{
+	uint32_t n = 0;
+
+	for (;; n++, ++*next) {
+		struct kvm_dirty_gfn *e = &ring[*next % RING_ENTRIES];
+
+		if (!(__atomic_load_n(&e->flags, __ATOMIC_ACQUIRE) & KVM_DIRTY_GFN_F_DIRTY) ||
+		    (e->flags & KVM_DIRTY_GFN_F_RESET))
+			return n;
+		assert_int_equal(e->slot, 1);
+		assert_true(e->offset < RING_MEMORY);
+		count[e->offset]++;
+		__atomic_store_n(&e->flags, KVM_DIRTY_GFN_F_RESET, __ATOMIC_RELEASE);
+	}
+}
+
+static void test_dirty_ring(void **state)
+{
+	uint8_t *mem = mmap(NULL, RING_MEMORY * PAGE, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	uint8_t *count = calloc(1, RING_MEMORY);
+	struct kvm_dirty_gfn *ring;
+	struct kvm_run *run;
+	uint32_t next = 0, n;
+
+	assert_int_equal(enable(vm, KVM_CAP_DIRTY_LOG_RING, 0, RING_PAGES * PAGE), 0);
+	vcpu = call_n(vm, KVM_CREATE_VCPU, 0);
+	assert_true(vcpu >= 0);
+	run = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
+	ring = mmap(NULL, RING_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu,
+		    KVM_DIRTY_LOG_PAGE_OFFSET * PAGE);
+	assert_true(run != MAP_FAILED && ring != MAP_FAILED);
+	assert_int_equal(region(1, KVM_MEM_LOG_DIRTY_PAGES, 0x100000, RING_MEMORY * PAGE, mem), 0);
+	writing_guest(RING_MEMORY);
+
+	for (int round = 0; round < 5; round++) {
+		assert_int_equal(call(vcpu, KVM_RUN, NULL), 0);
+		assert_int_equal(run->exit_reason, KVM_EXIT_DIRTY_RING_FULL);
+		n = collect(ring, &next, count);
+		assert_true(n > RING_ENTRIES / 2 && n <= RING_ENTRIES);
+		/* Full it stays until it is taken back. */
+		assert_int_equal(call(vcpu, KVM_RUN, NULL), 0);
+		assert_int_equal(run->exit_reason, KVM_EXIT_DIRTY_RING_FULL);
+		assert_int_equal(call_n(vm, KVM_RESET_DIRTY_RINGS, 0), n);
+		assert_int_equal(call_n(vm, KVM_RESET_DIRTY_RINGS, 0), 0);
+	}
+	/* The guest has been through its memory twice. */
+	for (n = 0; n < RING_MEMORY; n++)
+		assert_true(count[n] > 0);
+	munmap(ring, RING_PAGES * PAGE);
+	munmap(run, 3 * PAGE);
+	munmap(mem, RING_MEMORY * PAGE);
+	free(count);
+}
+
 /* ---- closing, in any order ---- */
 
 static void test_close_order(void **state)
@@ -877,8 +972,9 @@ int main(void)
 		VM(clock), VCPU(vcpu), VCPU(mp_state), VCPU(run), VCPU(signal), VCPU(ioctl_while_running),
 		VCPU(slots_while_running), VM(close_order),
 	};
+	/* The ring among them: a paravirtual KVM, which emulates ring 0, overflows it. */
 	const struct CMUnitTest ours[] = {
-		SYSTEM(foreign_descriptors), VM(reused_numbers), VM(mapping_keeps), VM(fork),
+		VM(dirty_ring), SYSTEM(foreign_descriptors), VM(reused_numbers), VM(mapping_keeps), VM(fork),
 		VCPU(close_while_running),
 	};
 	int fd, failed;
