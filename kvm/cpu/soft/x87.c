@@ -82,23 +82,25 @@ void soft_x87_end(struct x86_cpu *c, u64 fsw)
 
 /* ---- instruction and operand pointers ---- */
 
-static void set_pointers(struct x86_cpu *c, const struct x86_insn *i)
+/* After an instruction that left fsw. */
+static void set_pointers(struct x86_cpu *c, const struct x86_insn *i, u64 fsw)
 {
+	bool selectors = !x86_has(c, X86_FEATURE_ZERO_FCS_FDS);
 	u8 *fx = c->fpu.fx;
-	u64 ip = c_rip(c) - i->len;
+	u64 ip = c_rip(c) - i->len, dp;
 	u16 fop = (i->op->opcode & 7) << 8 | i->imm2;
 
 	if (i->op->attr & X86_A_FP_CTRL || (i->op->host & X86_H_SPECIAL) == X86_H_FLDCW)
 		return;
 	memcpy(fx + X86_FX_FOP, &fop, 2);
 	memcpy(fx + X86_FX_FIP, &ip, 8);
-	c->fpu.fcs = c->seg[X86_SEG_CS].sel;
-	if (i->flags & X86_I_MEM) {
-		u64 dp = x86_ea(c, i);
-
-		memcpy(fx + X86_FX_FDP, &dp, 8);
-		c->fpu.fds = c->seg[i->seg == X86_SEG_FLAT ? X86_SEG_DS : i->seg].sel;
-	}
+	c->fpu.fcs = selectors ? c->seg[X86_SEG_CS].sel : 0;
+	if (!(i->flags & X86_I_MEM) ||
+	    (x86_has(c, X86_FEATURE_FDP_EXCPTN_ONLY) && !(fsw & X86_FSW_ES)))
+		return;
+	dp = x86_ea(c, i);
+	memcpy(fx + X86_FX_FDP, &dp, 8);
+	c->fpu.fds = selectors ? c->seg[i->seg == X86_SEG_FLAT ? X86_SEG_DS : i->seg].sel : 0;
 }
 
 static void clear_pointers(struct x86_cpu *c)
@@ -154,8 +156,8 @@ static int run(struct x86_cpu *c, const struct x86_insn *i, const struct soft_th
 		soft_x87_end(c, 0);
 		return r;
 	}
-	set_pointers(c, i);
 	fsw = t->core(c, i, mem);
+	set_pointers(c, i, fsw);
 	if (unlikely((i->op->host & X86_H_SPECIAL) == X86_H_FNINIT))
 		clear_pointers(c);
 	soft_x87_end(c, fsw);

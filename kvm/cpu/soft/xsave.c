@@ -192,6 +192,10 @@ int soft_xsave(struct x86_cpu *c, const struct x86_insn *i)
 
 	if (r)
 		return r;
+	/* The start of the area is touched whatever is asked for. */
+	r = x86_probe(c, lin, X86_FX_SIZE, X86_WRITE);
+	if (r)
+		return r;
 	sync_all(c);
 	inuse = in_use(c, compacted);
 	/* XSAVE writes what it is asked for; the others leave out what is in its initial state. */
