@@ -3,9 +3,9 @@
  * A machine without processors, for tests and fuzzing of devices: memory, buses, a loop that runs
  * when the test says so, and a KVM provider that only writes down what it is asked for.
  *
- * One machine at a time. The test is the guest. fake_write() does what KVM would with an address that has an ioeventfd;
- * messages that devices send are found in fm->msi. On top of that there is the little of a virtio
- * driver that every test needs.
+ * There is one such machine at a time. The test is the guest. fake_write() does what KVM would with
+ * an address that has an ioeventfd; messages that devices send are found in fm->msi. On top of that
+ * there is the little of a virtio driver that every test needs.
  */
 #ifndef TESTS_FAKE_MACHINE_H
 #define TESTS_FAKE_MACHINE_H
@@ -35,7 +35,7 @@ struct fake_machine {
 	int irqfd[GSI_PINS];		/* -1: none */
 };
 
-/* Makes a machine with a PCI bus and nothing on it. cpus only tells devices how many queues to have. */
+/* Makes a machine with a PCI bus and nothing on it; devices have queues for so many cpus. */
 struct fake_machine *fake_machine_create(unsigned int cpus);
 /* Destroys it and its devices. */
 void fake_machine_destroy(struct fake_machine *fm);

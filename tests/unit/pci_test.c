@@ -189,7 +189,8 @@ static void both_ways(void **state)
 	assert_int_equal(cfg(PCI_VENDOR_ID, 4), 0x56781234);
 	for (unsigned int slot = 2; slot < 32; slot++)
 		assert_int_equal(fake_config_read(fm, slot, PCI_VENDOR_ID, 4), UINT32_MAX);
-	assert_int_equal((uint32_t)fake_read(fm, PCI_ECAM_BASE + (1 << 15) + (1 << 12), 4), UINT32_MAX);
+	assert_int_equal((uint32_t)fake_read(fm, PCI_ECAM_BASE + (1 << 15) + (1 << 12), 4),
+			 UINT32_MAX);
 	/* Nothing behind the 256 bytes of a conventional function. */
 	assert_int_equal(cfg(0x100, 4), UINT32_MAX);
 	assert_int_equal(cfg(0xffc, 4), UINT32_MAX);
@@ -277,7 +278,8 @@ static void bar_moves(void **state)
 	set_cfg(PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
 	assert_int_equal(p->mapped, 1 << 0 | 1 << 2);
 	assert_int_equal((uint32_t)fake_read(fm, base, 4), 0x11111111);
-	assert_int_equal((uint32_t)fake_read(fm, cfg(PCI_BASE_ADDRESS_2, 4) & ~0xfu, 4), 0x22222222);
+	assert_int_equal((uint32_t)fake_read(fm, cfg(PCI_BASE_ADDRESS_2, 4) & ~0xfu, 4),
+			 0x22222222);
 	fake_write(fm, base + 0x10, 2, 0xbeef);
 	assert_int_equal(p->written, 0xbeef);
 

@@ -470,13 +470,16 @@ static uint8_t blk_run(uint32_t type, uint64_t sector, uint32_t length, bool dev
 	return *(uint8_t *)fake_ram(fm, STATUS, 1);
 }
 
+#define BLK_FIELD(name)									\
+	fake_read(fm, d.device + offsetof(struct virtio_blk_config, name),		\
+		  sizeof(((struct virtio_blk_config *)0)->name))
+
 static void blk_config(void **state)
 {
 	assert_int_equal(fake_read(fm, d.device, 8), DISK_SIZE / 512);
-	assert_int_equal(fake_read(fm, d.device + offsetof(struct virtio_blk_config, seg_max), 4), 254);
-	assert_int_equal(fake_read(fm, d.device + offsetof(struct virtio_blk_config, blk_size), 4), 512);
-	assert_int_equal(fake_read(fm, d.device +
-				   offsetof(struct virtio_blk_config, physical_block_exp), 1), 3);
+	assert_int_equal(BLK_FIELD(seg_max), 254);
+	assert_int_equal(BLK_FIELD(blk_size), 512);
+	assert_int_equal(BLK_FIELD(physical_block_exp), 3);
 	assert_int_equal(fake_read(fm, d.device + 100, 4), 0xffffffff);
 	/* None of it can be written. */
 	fake_write(fm, d.device, 8, 0);
@@ -511,23 +514,37 @@ static void blk_read_write(void **state)
 
 static void blk_errors(void **state)
 {
+	static const struct {
+		uint32_t type;
+		uint64_t sector;
+		uint32_t length;
+		uint8_t status;
+	} requests[] = {
+		/* Beyond the end: by a little, by the sum, by overflow. */
+		{ VIRTIO_BLK_T_IN, DISK_SIZE / 512, 512, VIRTIO_BLK_S_IOERR },
+		{ VIRTIO_BLK_T_IN, DISK_SIZE / 512 - 1, 1024, VIRTIO_BLK_S_IOERR },
+		{ VIRTIO_BLK_T_OUT, UINT64_MAX, 512, VIRTIO_BLK_S_IOERR },
+		{ VIRTIO_BLK_T_OUT, UINT64_MAX / 512, 512, VIRTIO_BLK_S_IOERR },
+		{ VIRTIO_BLK_T_OUT, 1ull << 55, 512, VIRTIO_BLK_S_IOERR },
+		/* Not whole sectors. */
+		{ VIRTIO_BLK_T_IN, 0, 100, VIRTIO_BLK_S_IOERR },
+		{ VIRTIO_BLK_T_OUT, 0, 513, VIRTIO_BLK_S_IOERR },
+		/* Nothing to read is nothing. */
+		{ VIRTIO_BLK_T_IN, 0, 0, VIRTIO_BLK_S_OK },
+		{ VIRTIO_BLK_T_SCSI_CMD, 0, 512, VIRTIO_BLK_S_UNSUPP },
+		{ 1234, 0, 512, VIRTIO_BLK_S_UNSUPP },
+	};
 	uint32_t used;
 
 	driver_start(&d, ALL, 1);
-	/* Beyond the end, by a little, by the sum, and by overflow. */
-	assert_int_equal(blk_run(VIRTIO_BLK_T_IN, DISK_SIZE / 512, 512, true, &used), VIRTIO_BLK_S_IOERR);
-	assert_int_equal(used, 0);
-	assert_int_equal(blk_run(VIRTIO_BLK_T_IN, DISK_SIZE / 512 - 1, 1024, true, &used), VIRTIO_BLK_S_IOERR);
-	assert_int_equal(blk_run(VIRTIO_BLK_T_OUT, UINT64_MAX, 512, false, &used), VIRTIO_BLK_S_IOERR);
-	assert_int_equal(blk_run(VIRTIO_BLK_T_OUT, UINT64_MAX / 512, 512, false, &used), VIRTIO_BLK_S_IOERR);
-	assert_int_equal(blk_run(VIRTIO_BLK_T_OUT, 1ull << 55, 512, false, &used), VIRTIO_BLK_S_IOERR);
-	/* Not whole sectors. */
-	assert_int_equal(blk_run(VIRTIO_BLK_T_IN, 0, 100, true, &used), VIRTIO_BLK_S_IOERR);
-	assert_int_equal(blk_run(VIRTIO_BLK_T_OUT, 0, 513, false, &used), VIRTIO_BLK_S_IOERR);
-	/* Nothing to read is nothing. */
-	assert_int_equal(blk_run(VIRTIO_BLK_T_IN, 0, 0, true, &used), VIRTIO_BLK_S_OK);
-	assert_int_equal(blk_run(1234, 0, 512, true, &used), VIRTIO_BLK_S_UNSUPP);
-	assert_int_equal(blk_run(VIRTIO_BLK_T_SCSI_CMD, 0, 512, true, &used), VIRTIO_BLK_S_UNSUPP);
+	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
+		bool in = requests[i].type != VIRTIO_BLK_T_OUT;
+
+		assert_int_equal(blk_run(requests[i].type, requests[i].sector, requests[i].length,
+					 in, &used), requests[i].status);
+		if (requests[i].status)
+			assert_int_equal(used, 0);
+	}
 	assert_false(driver_status(&d) & VIRTIO_CONFIG_S_NEEDS_RESET);
 }
 
@@ -673,8 +690,7 @@ static void blk_many(void **state)
 	add_blk(false, false);
 	driver_start(&d, ALL, queues);
 	assert_true(d.features & BIT64(VIRTIO_BLK_F_MQ));
-	assert_int_equal(fake_read(fm, d.device + offsetof(struct virtio_blk_config, num_queues), 2),
-			 queues);
+	assert_int_equal(BLK_FIELD(num_queues), queues);
 	for (unsigned int round = 0; round < 5; round++) {
 		for (unsigned int q = 0; q < queues; q++) {
 			for (unsigned int i = 0; i < 85; i++) {
@@ -1167,7 +1183,8 @@ static void dice(void **state)
 				driver_desc(&d, q, (uint16_t)rnd(64),
 					    rnd(8) ? BUF + rnd(1 << 20) : rnd(UINT64_MAX),
 					    (uint32_t)(rnd(8) ? rnd(4096) : rnd(UINT32_MAX)),
-					    (uint16_t)(rnd(8) ? rnd(4) : rnd(16)), (uint16_t)rnd(64));
+					    (uint16_t)(rnd(8) ? rnd(4) : rnd(16)),
+					    (uint16_t)rnd(64));
 				driver_offer(&d, q, (uint16_t)rnd(65));
 				break;
 			case 1: case 2: case 3: {
@@ -1182,7 +1199,8 @@ static void dice(void **state)
 				break;
 			}
 			case 4:
-				fake_write(fm, d.common + rnd(0x6000), 1u << rnd(4), rnd(UINT64_MAX));
+				fake_write(fm, d.common + rnd(0x6000), 1u << rnd(4),
+					   rnd(UINT64_MAX));
 				break;
 			case 5:
 				fake_read(fm, d.common + rnd(0x6000), 1u << rnd(4));
@@ -1201,7 +1219,8 @@ static void dice(void **state)
 		fake_settle(fm);
 		/* Whatever it did to its BAR, it can start anew. */
 		fake_config_write(fm, slot, PCI_COMMAND, 2, 0);
-		fake_config_write(fm, slot, PCI_BASE_ADDRESS_0, 4, PCI_MMIO32_START + 0x8000 * slot);
+		fake_config_write(fm, slot, PCI_BASE_ADDRESS_0, 4,
+				  PCI_MMIO32_START + 0x8000 * slot);
 	}
 }
 
@@ -1216,7 +1235,8 @@ int main(void)
 		T(vectors, setup_rng), T(work_waits_for_the_driver, setup_rng),
 		T(mistakes, setup_rng), T(config_window, setup_rng),
 		T(blk_config, setup_blk), T(blk_read_write, setup_blk), T(blk_errors, setup_blk),
-		T(blk_identifier, setup_blk), T(blk_ranges, setup_blk), T(blk_odd_layouts, setup_blk),
+		T(blk_identifier, setup_blk), T(blk_ranges, setup_blk),
+		T(blk_odd_layouts, setup_blk),
 		T(blk_hopeless, setup_blk), T(blk_read_only, NULL), T(blk_many, NULL),
 		T(blk_reset_in_flight, setup_blk), T(blk_without_flush, setup_blk),
 		T(blk_saved_and_loaded, setup_blk), T(blk_state_dice, setup_blk),

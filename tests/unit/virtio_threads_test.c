@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Virtio devices with processors: several threads at the registers of all devices at once, while the
- * loop thread works on the queues. What it asserts is little; it is for the thread sanitizer, and
- * for the deadlocks and crashes that only such a crowd finds.
+ * Virtio devices with processors: several threads at the registers of all devices at once, while
+ * the loop thread works on the queues. What it asserts is little; it is for the thread sanitizer,
+ * and for the deadlocks and crashes that only such a crowd finds.
  */
 #include <pthread.h>
 #include <setjmp.h>

@@ -147,7 +147,8 @@ static void long_indirect_chain(void **state)
 
 	for (unsigned int i = 0; i < VIRTQUEUE_MAX_IOV; i++)
 		table[i] = (struct vring_desc){ .addr = BUF + i, .len = 1,
-						.flags = VRING_DESC_F_NEXT, .next = (uint16_t)(i + 1) };
+						.flags = VRING_DESC_F_NEXT,
+						.next = (uint16_t)(i + 1) };
 	table[VIRTQUEUE_MAX_IOV - 1].flags = 0;
 	set_desc(0, 0x10000, VIRTQUEUE_MAX_IOV * 16, VRING_DESC_F_INDIRECT, 0);
 	offer(0);
@@ -257,7 +258,7 @@ static void event_formula(void **state)
 				uint16_t used_event = (uint16_t)(old + event);
 				bool expected = false;
 
-				/* In words: one of the entries old … now-1 is number used_event. */
+				/* In words: one of the entries old to now - 1 is used_event. */
 				for (uint16_t i = 0; i < added; i++)
 					expected |= (uint16_t)(old + i) == used_event;
 				vq.signalled = (uint16_t)old;

@@ -34,7 +34,7 @@ struct aio_request {
 	struct iovec *iov;
 	uint64_t offset;
 	uint64_t length;	/* AIO_FALLOCATE only */
-	/* Called from aio_poll(); @res is what the system call returned: a byte count, or -errno. */
+	/* Called from aio_poll(); @res is what the system call returned: a count, or -errno. */
 	void (*done)(struct aio_request *req, ssize_t res);
 
 	/* The engine's own. */
@@ -58,7 +58,7 @@ struct aio_engine {
 struct aio {
 	const struct aio_engine *engine;
 	void *priv;			/* the engine's */
-	int event_fd;			/* an eventfd: readable when aio_poll() has something to do */
+	int event_fd;			/* an eventfd: readable when aio_poll() has work */
 	unsigned int in_flight;		/* requests whose done() has not been called */
 	bool signalled;			/* event_fd was written for requests on the finished list */
 	struct aio_request *waiting, **waiting_tail;	/* the engine was full */

@@ -10,7 +10,7 @@
 /* What others may do to the file while we have it, and what we may do; see lock.c. */
 enum image_lock {
 	IMAGE_LOCK_READ,	/* we read; others may read */
-	IMAGE_LOCK_WRITE,	/* we read and write; others may read at most what does not change */
+	IMAGE_LOCK_WRITE,	/* we read and write; others may do neither */
 };
 
 /*

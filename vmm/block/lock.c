@@ -65,7 +65,7 @@ int image_lock(int fd, enum image_lock how)
 			goto out;
 	}
 out:
-	/* EAGAIN, EACCES: somebody has an exclusive lock there, which no program of QEMU's takes. */
+	/* EAGAIN, EACCES: somebody has an exclusive lock there, as no program of QEMU's takes. */
 	if (ret == -EAGAIN || ret == -EACCES)
 		return -EBUSY;
 	/* A file system without such locks (some network and FUSE ones) is used without them. */

@@ -2,10 +2,11 @@
 /*
  * A disk whose writes are thrown away: copy-on-write over any other disk.
  *
- * What is written goes to an unnamed sparse file, at the same offset as on the disk, and a bit per
- * 512-byte sector says that it is there. With a bit for the smallest thing a guest can write nothing
- * is ever copied: a write is one write, and a read is split where the bits change. The bitmap is a
- * private mapping that the host fills in page by page, so a large disk costs only what it uses.
+ * What is written goes to an unnamed sparse file, at the same offset as on the disk, and a bit for
+ * each 512-byte sector says that it is there. With a bit for the smallest thing a guest can write
+ * nothing is ever copied: a write is one write, and a read is split where the bits change. The
+ * bitmap is a private mapping that the host fills in page by page, so a large disk costs only what
+ * it uses.
  */
 #include <errno.h>
 #include <stdlib.h>

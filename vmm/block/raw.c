@@ -2,9 +2,9 @@
 /*
  * Raw images: a regular file or block device whose bytes are the disk's bytes.
  *
- * A file whose size is not a multiple of 512 is rounded up: the bytes that are missing read as zero,
- * and the file grows to the full sector when the guest writes there. Host I/O goes through the page
- * cache, so guest memory needs no alignment; a flush is an fdatasync.
+ * A file whose size is not a multiple of 512 is rounded up: the bytes that are missing read as
+ * zero, and the file grows to the full sector when the guest writes there. Host I/O goes through
+ * the page cache, so guest memory needs no alignment; a flush is an fdatasync.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -43,8 +43,8 @@ static struct raw *to_raw(struct block *block)
 }
 
 /*
- * The host transferred @res bytes of a read or write: less than asked at the end of the file, when a
- * signal came, or when it was more than one system call moves.
+ * The host transferred @res bytes of a read or write: less than asked at the end of the file, when
+ * a signal came, or when it was more than one system call moves.
  */
 static void transfer_done(struct aio_request *aio, ssize_t res)
 {
@@ -122,7 +122,7 @@ static bool unsupported(ssize_t res)
 	       res == -ENOTTY;
 }
 
-/* Tries to make a hole, then to zero the range, then writes zeroes; a discard stops at the first. */
+/* Tries a hole, then zeroing the range, then writes zeroes; a discard ends with the first. */
 static void fallocate_done(struct aio_request *aio, ssize_t res)
 {
 	struct block_request *req = to_request(aio);
@@ -226,7 +226,8 @@ static int measure(struct raw *raw, const char *path, struct vmm_error *error)
 	}
 	if (!size)
 		return vmm_fail(error, -EINVAL,
-				"disk %s: it is empty; give it a size, as with truncate -s 4G", path);
+				"disk %s: it is empty; give it a size, as with truncate -s 4G",
+				path);
 	raw->block.size = (size + BLOCK_SECTOR_SIZE - 1) & ~(uint64_t)(BLOCK_SECTOR_SIZE - 1);
 	return 0;
 }
@@ -332,14 +333,15 @@ int raw_open_scratch(struct aio *aio, uint64_t size, struct block **out, struct 
 	raw->fd = open_unnamed(dir);
 	if (raw->fd < 0) {
 		ret = vmm_fail(error, raw->fd,
-			       "ephemeral disk: cannot make a file in %s: %s; set TMPDIR to another directory",
-			       dir, strerror(-raw->fd));
+			       "ephemeral disk: cannot make a file in %s: %s; "
+			       "set TMPDIR to another directory", dir, strerror(-raw->fd));
 		goto out_free;
 	}
 	if (ftruncate(raw->fd, (off_t)size)) {
 		ret = -errno;
 		vmm_fail(error, ret,
-			 "ephemeral disk: cannot make a sparse file of %llu bytes in %s: %s; set TMPDIR to another directory",
+			 "ephemeral disk: cannot make a sparse file of %llu bytes in %s: %s; "
+			 "set TMPDIR to another directory",
 			 (unsigned long long)size, dir, strerror(-ret));
 		goto out_close;
 	}

@@ -272,7 +272,8 @@ uint32_t pci_config_read(struct pci_device *pci, unsigned int offset, unsigned i
 	return value;
 }
 
-static bool overlaps(unsigned int offset, unsigned int size, unsigned int start, unsigned int length)
+static bool overlaps(unsigned int offset, unsigned int size, unsigned int start,
+		     unsigned int length)
 {
 	return offset < start + length && start < offset + size;
 }
@@ -284,9 +285,9 @@ void pci_config_write(struct pci_device *pci, unsigned int offset, unsigned int 
 		return;
 	for (unsigned int i = 0; i < size; i++) {
 		uint8_t mask = pci->writable[offset + i];
-		uint8_t byte = (uint8_t)(value >> 8 * i);
+		uint8_t *byte = &pci->config[offset + i];
 
-		pci->config[offset + i] = (pci->config[offset + i] & (uint8_t)~mask) | (byte & mask);
+		*byte = (*byte & (uint8_t)~mask) | ((uint8_t)(value >> 8 * i) & mask);
 	}
 
 	if (pci->msix.count && (overlaps(offset, size, pci->msix.cap, PCI_CAP_MSIX_SIZEOF) ||

@@ -38,7 +38,7 @@ struct pci_host;
 struct pci_bar {
 	uint64_t size;			/* bytes, a power of two; 0: there is no such BAR */
 	uint64_t assigned;		/* the address it has after reset */
-	uint8_t flags;			/* the low bits of the register: space, type, prefetchable */
+	uint8_t flags;			/* PCI_BASE_ADDRESS_*: space, type, prefetchable */
 	bool mapped;
 	uint64_t base;			/* while mapped */
 	unsigned int region_count;
@@ -82,7 +82,7 @@ struct pci_device {
 	struct pci_host *host;
 	uint8_t devfn;
 	unsigned int next_cap;			/* the first free byte for capabilities */
-	unsigned int last_cap;			/* the capability whose "next" is 0; 0: there is none */
+	unsigned int last_cap;			/* the end of the list; 0: there is none */
 	uint8_t config[PCI_CONFIG_SIZE];
 	uint8_t writable[PCI_CONFIG_SIZE];	/* the bits that the guest may change */
 	uint8_t initial[PCI_CONFIG_SIZE];	/* config after reset */

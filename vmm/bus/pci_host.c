@@ -170,7 +170,7 @@ int pci_host_attach(struct pci_host *host, struct pci_device *pci, struct vmm_er
 		slot++;
 	if (slot == PCI_SLOTS)
 		return vmm_fail(error, -ENOSPC,
-				"too many devices: the PCI bus has room for %u disks and other devices",
+				"too many devices: the PCI bus has room for %u, disks included",
 				PCI_SLOTS - 1);
 	for (unsigned int i = 0; i < PCI_BARS; i++) {
 		if (!pci->bars[i].size || !assign(host, &pci->bars[i]))

@@ -41,7 +41,7 @@ struct virtio_device_ops {
 	/* Of the struct that begins with the virtio_device; NULL where there is nothing to save. */
 	const struct state_table *state;
 
-	/* The transport is attached: backends may be connected now. Returns 0 or -errno. May be NULL. */
+	/* The transport is attached: connect the backend. Returns 0 or -errno. May be NULL. */
 	int (*start)(struct virtio_device *vdev);
 	/*
 	 * There may be chains in the queue. Takes up to VIRTIO_BATCH of them; where more may be

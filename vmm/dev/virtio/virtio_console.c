@@ -249,8 +249,8 @@ int virtio_console_new(struct machine *machine, struct char_backend *backend,
 	console->config.cols = (uint16_t)columns;
 	console->config.rows = (uint16_t)rows;
 	console->config.max_nr_ports = 1;
-	ret = virtio_device_init(&console->vdev, &console_ops, machine, QUEUES, QUEUE_SIZE, features,
-				 &console->config, sizeof(console->config));
+	ret = virtio_device_init(&console->vdev, &console_ops, machine, QUEUES, QUEUE_SIZE,
+				 features, &console->config, sizeof(console->config));
 	if (ret) {
 		free(console);
 		return vmm_fail(error, ret, "virtio-console: %s", strerror(-ret));

@@ -113,7 +113,7 @@ static const struct virtio_transport_ops transport_ops = {
 	.reset = transport_reset,
 };
 
-/* ------------------------------------------------------------------ common configuration, 4.1.4.3 */
+/* ------------------------------------------------------------------ common structure, 4.1.4.3 */
 
 /* The whole structure as it reads now, so that an access of any width finds its bytes. */
 static void common_image(struct virtio_pci *vp, struct virtio_pci_common_cfg *cfg)

@@ -211,9 +211,10 @@ static int add_buffer(struct virtqueue *vq, struct virtqueue_chain *chain, const
 }
 
 /*
- * Walks the chain that starts at entry chain->head of the queue's table. Descriptors may be followed
- * by one that names an indirect table with the rest of them (2.7.5.3.2), but not from within such a
- * table. Each table has as many steps as entries: a chain that needs more has a loop in it.
+ * Walks the chain that starts at entry chain->head of the queue's table. Descriptors may be
+ * followed by one that names an indirect table with the rest of them (2.7.5.3.2), but not from
+ * within such a table. Each table has as many steps as entries: a chain that needs more has a loop
+ * in it.
  */
 static int walk_chain(struct virtqueue *vq, struct virtqueue_chain *chain)
 {
