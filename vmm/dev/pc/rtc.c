@@ -182,9 +182,24 @@ static bool alarm_matches(uint8_t alarm, uint8_t now)
 	return (alarm & ALARM_ANY) == ALARM_ANY || alarm == now;
 }
 
+/* Whether the alarm register matches any of count values. */
+static bool alarm_possible(const struct rtc *r, uint8_t alarm, unsigned int count,
+			   uint8_t (*shown)(const struct rtc *r, unsigned int value))
+{
+	for (unsigned int i = 0; i < count; i++)
+		if (alarm_matches(alarm, shown(r, i)))
+			return true;
+	return false;
+}
+
 /* The first second of the day, from "from" on, at which the alarm goes; DAY_S for none. */
 static unsigned int alarm_in_day(const struct rtc *r, unsigned int from)
 {
+	/* A guest may write nonsense; that must not take a search through every second. */
+	if (!alarm_possible(r, r->cmos[RTC_HOURS_ALARM], 24, encode_hour) ||
+	    !alarm_possible(r, r->cmos[RTC_MINUTES_ALARM], 60, encode) ||
+	    !alarm_possible(r, r->cmos[RTC_SECONDS_ALARM], 60, encode))
+		return DAY_S;
 	for (unsigned int s = from; s < DAY_S; ) {
 		if (!alarm_matches(r->cmos[RTC_HOURS_ALARM], encode_hour(r, s / 3600)))
 			s += 3600 - s % 3600;
