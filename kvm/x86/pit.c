@@ -45,7 +45,7 @@ static u64 elapsed(const struct kvm_pit_channel_state *ch)
 static u32 get_count(const struct kvm_pit_channel_state *ch)
 {
 	u64 t = elapsed(ch);
-	u32 count = ch->count ? ch->count : 0x10000;
+	u32 count = ch->count;
 
 	switch (ch->mode) {
 	case 0: case 1: case 4: case 5:
@@ -60,7 +60,7 @@ static u32 get_count(const struct kvm_pit_channel_state *ch)
 static bool get_out(const struct kvm_pit_channel_state *ch)
 {
 	u64 t = elapsed(ch);
-	u32 count = ch->count ? ch->count : 0x10000;
+	u32 count = ch->count;
 
 	switch (ch->mode) {
 	default:
@@ -142,7 +142,7 @@ void kvm_pit_ack(struct kvm *kvm)
 static void start_timer(struct kvm_pit *pit)
 {
 	struct kvm_pit_channel_state *ch = &pit->s.channels[0];
-	u64 ns = ticks_to_ns(ch->count ? ch->count : 0x10000);
+	u64 ns = ticks_to_ns(ch->count);
 
 	os_timer_cancel(&pit->timer);
 	pit->next_tick = 0;
@@ -170,7 +170,7 @@ static void load_count(struct kvm_pit *pit, int n, u32 val)
 {
 	struct kvm_pit_channel_state *ch = &pit->s.channels[n];
 
-	ch->count = val;
+	ch->count = val ? val : 0x10000;	/* 0 stands for the largest */
 	ch->count_load_time = os_time_ns();
 	if (n == 0)
 		start_timer(pit);
@@ -362,6 +362,7 @@ int kvm_pit_create(struct kvm *kvm, u32 flags)
 	os_timer_init(&pit->timer, tick, pit);
 	for (int n = 0; n < 3; n++) {
 		pit->s.channels[n].mode = 0xff;
+		pit->s.channels[n].count = 0x10000;
 		pit->s.channels[n].gate = n != 2;
 		pit->s.channels[n].count_load_time = os_time_ns();
 	}
@@ -407,7 +408,7 @@ void kvm_pit_set_state(struct kvm *kvm, const struct kvm_pit_state2 *s)
 	for (int n = 0; n < 3; n++) {
 		struct kvm_pit_channel_state *ch = &pit->s.channels[n];
 
-		ch->count &= 0x1ffff;
+		ch->count = ch->count && ch->count < 0x10000 ? ch->count : 0x10000;
 		/* As under Linux, counting starts again from now. */
 		ch->count_load_time = os_time_ns();
 	}

@@ -44,6 +44,7 @@ struct os_fd {
 static struct {
 	struct os_mutex lock;
 	struct os_fd *bucket[BUCKETS];
+	bool used;			/* there has been an object: before, no descriptor needs to be looked at */
 } table;
 
 static struct os_fd **bucket_of(ino_t ino)
@@ -69,6 +70,8 @@ static struct os_fd *get(int fd)
 	struct os_fd *f;
 	int saved = errno;
 
+	if (!READ_ONCE(table.used))
+		return NULL;
 	os_mutex_lock(&table.lock);
 	f = find(fd);
 	if (f)
@@ -221,6 +224,7 @@ int os_fd_publish(struct os_fd *f, const struct os_fd_ops *ops, void *obj)
 	f->refs = 1;
 	f->open = true;
 	os_mutex_lock(&table.lock);
+	table.used = true;
 	f->next = *bucket_of(f->ino);
 	*bucket_of(f->ino) = f;
 	os_mutex_unlock(&table.lock);
