@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * x87 and vector state as the API and reset see it (SDM volume 1, 13). The image in fpu.fx is
- * FXSAVE's, with 64-bit pointers; the vector registers are whole in fpu.ymm. Only called while no guest
- * code runs on the vCPU, so nothing is live in the host's registers.
+ * FXSAVE's, with 64-bit pointers; the vector registers are whole in fpu.ymm. Only called while no
+ * guest code runs on the vCPU, so nothing is live in the host's registers.
  */
 #include "kvm/x86/xstate.h"
 

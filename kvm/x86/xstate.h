@@ -23,8 +23,8 @@
 
 #define X86_FSW_ES		BIT(7)
 #define X86_MXCSR_FLAGS		0x003fu
-/* Invalid, denormal, zero divide: found before the operation; one that is not masked keeps the others from
- * being found. */
+/* Invalid, denormal, zero divide: found before the operation; one that is not masked keeps the
+ * others from being found. */
 #define X86_MXCSR_PRE		0x07u
 #define X86_MXCSR_OE		BIT(3)
 #define X86_MXCSR_UE		BIT(4)
@@ -70,8 +70,8 @@ static inline void x86_fpu_update_mode(struct x86_cpu *c)
 	c->fpu.deny = deny;
 }
 
-/* Power-on: what KVM shows of a new vCPU, x87 as after FNINIT, all registers 0, XCR0 1. INIT leaves everything
- * but CR0.EM and TS, which are not here (SDM volume 3, table 10-1). */
+/* Power-on: what KVM shows of a new vCPU, x87 as after FNINIT, all registers 0, XCR0 1. INIT
+ * leaves everything but CR0.EM and TS, which are not here (SDM volume 3, table 10-1). */
 void x86_fpu_reset(struct x86_cpu *c, bool init);
 
 /* The components that are not in their initial state, of XCR0: XGETBV(1). */
@@ -81,10 +81,12 @@ u64 x86_xinuse(const struct x86_cpu *c);
 void x86_get_fpu(const struct x86_cpu *c, struct kvm_fpu *out);
 void x86_set_fpu(struct x86_cpu *c, const struct kvm_fpu *in);
 
-/* KVM_GET_XSAVE (size 4096), KVM_GET_XSAVE2: the area in its standard form. `out` is filled entirely. */
+/* KVM_GET_XSAVE (size 4096), KVM_GET_XSAVE2: the area in its standard form. `out` is filled
+ * entirely. */
 void x86_get_xsave(const struct x86_cpu *c, u8 *out, u32 size);
-/* KVM_SET_XSAVE: 0, or -EINVAL for components that the host or `supported` (an XCR0) has not, a compacted
- * area, bits set in the header's reserved part, or reserved MXCSR bits. size: at least 576. */
+/* KVM_SET_XSAVE: 0, or -EINVAL for components that the host or `supported` (an XCR0) has not, a
+ * compacted area, bits set in the header's reserved part, or reserved MXCSR bits. size: at
+ * least 576. */
 int x86_set_xsave(struct x86_cpu *c, const u8 *in, u32 size, u64 supported);
 
 #endif

@@ -2,12 +2,12 @@
 /*
  * The flags of an SSE instruction that overflows or underflows while the guest does not mask that.
  *
- * Such an operation raises the precision exception too only if its result is inexact with the exponent
- * thought unbounded (SDM volume 1, 4.9.1.4 and 4.9.1.5). Run with all exceptions masked, the host says "inexact" of
- * every overflow, and of underflows by the digits that a denormal loses. So each element is run by itself,
- * with 1.0 in all others, and those in question once more with exponents moved to where nothing overflows:
- * that changes neither the digits of a product, a quotient or a conversion, nor, if all terms move
- * alike, those of a sum.
+ * Such an operation raises the precision exception too only if its result is inexact with the
+ * exponent thought unbounded (SDM volume 1, 4.9.1.4 and 4.9.1.5). Run with all exceptions masked,
+ * the host says "inexact" of every overflow, and of underflows by the digits that a denormal
+ * loses. So each element is run by itself, with 1.0 in all others, and those in question once more
+ * with exponents moved to where nothing overflows: that changes neither the digits of a product, a
+ * quotient or a conversion, nor, if all terms move alike, those of a sum.
  *
  * The dot products compute in stages; an exception that is not masked ends them after its stage.
  */
@@ -80,8 +80,8 @@ static void set_element(union x86_vec *v, const struct element *e, u32 k, u64 va
 	memcpy(v->b + k * e->size, &val, e->size);
 }
 
-/* A finite number other than zero, with its exponent unbiased and its fraction without the leading one. With `daz`
- * denormals are zeros. */
+/* A finite number other than zero, with its exponent unbiased and its fraction without the
+ * leading one. With `daz` denormals are zeros. */
 static bool take_apart(const struct element *e, bool daz, u64 x, int *exp, u64 *frac)
 {
 	u32 biased = (x >> e->mant_bits) & e->exp_mask;
@@ -101,8 +101,8 @@ static bool take_apart(const struct element *e, bool daz, u64 x, int *exp, u64 *
 	return true;
 }
 
-/* x with another exponent. One that is out of range becomes the nearest in range: the caller sees to it that
- * this is too far from the other term to matter. */
+/* x with another exponent. One that is out of range becomes the nearest in range: the caller
+ * sees to it that this is too far from the other term to matter. */
 static u64 with_exponent(const struct element *e, u64 x, int exp, u64 frac)
 {
 	u64 sign = x & BIT_ULL(e->mant_bits + (e->size == 4 ? 8 : 11));
@@ -112,7 +112,8 @@ static u64 with_exponent(const struct element *e, u64 x, int exp, u64 frac)
 	return sign | (u64)(exp + (int)e->bias) << e->mant_bits | frac;
 }
 
-/* Moves the exponents of element k so that the result is well in range, and exact if and only if it was. */
+/* Moves the exponents of element k so that the result is well in range, and exact if and only
+ * if it was. */
 static void move_exponents(const struct element *e, enum op_kind kind, const struct x86_opcode *op,
 			   union x86_vec *in, u32 k, bool daz)
 {
@@ -251,8 +252,9 @@ static u32 all_flags(const struct job *job, const union x86_vec *orig, u32 n, u3
 }
 
 /*
- * DPPS and DPPD: products of the elements that the immediate names, 0 for the others; sums of neighbours; for
- * four elements, the sum of these. An exception that is not masked keeps the next stage from starting.
+ * DPPS and DPPD: products of the elements that the immediate names, 0 for the others; sums of
+ * neighbours; for four elements, the sum of these. An exception that is not masked keeps the next
+ * stage from starting.
  */
 static u32 dot_flags(struct job *job, const union x86_vec *orig, u32 imm, u32 halves, u32 mxcsr)
 {
@@ -265,8 +267,10 @@ static u32 dot_flags(struct job *job, const union x86_vec *orig, u32 imm, u32 ha
 		for (u32 k = 0; k < n; k++) {
 			if (!(imm & BIT(4 + k)))
 				continue;
-			set_element(&in[h][REG], &job->e, k, get_element(&orig[REG], &job->e, h * n + k));
-			set_element(&in[h][RM], &job->e, k, get_element(&orig[RM], &job->e, h * n + k));
+			set_element(&in[h][REG], &job->e, k,
+				    get_element(&orig[REG], &job->e, h * n + k));
+			set_element(&in[h][RM], &job->e, k,
+				    get_element(&orig[RM], &job->e, h * n + k));
 		}
 	}
 	for (;;) {
@@ -306,8 +310,8 @@ static u32 nr_elements(const struct job *job, const struct x86_insn *i)
 	return 32 / job->e.size;
 }
 
-u32 soft_fp_flags(struct x86_cpu *c, const struct x86_insn *i, const struct soft_thunk *t, const void *mem,
-		  u32 mxcsr)
+u32 soft_fp_flags(struct x86_cpu *c, const struct x86_insn *i, const struct soft_thunk *t,
+		  const void *mem, u32 mxcsr)
 {
 	struct job job = { .kind = kind_of(i->op), .c = c, .t = t, .i = *i };
 	union x86_vec saved[NR_OPERANDS], orig[NR_OPERANDS];
@@ -332,8 +336,8 @@ u32 soft_fp_flags(struct x86_cpu *c, const struct x86_insn *i, const struct soft
 		if (i->op->vex != X86_LEGACY)
 			orig[REG] = orig[VVVV];
 		job.t = NULL;
-		flags = dot_flags(&job, orig, i->imm, i->op->vex != X86_LEGACY && i->flags & X86_I_VEXL ? 2 : 1,
-				  mxcsr);
+		flags = dot_flags(&job, orig, i->imm,
+				  i->op->vex != X86_LEGACY && i->flags & X86_I_VEXL ? 2 : 1, mxcsr);
 	} else {
 		flags = all_flags(&job, orig, nr_elements(&job, i), mxcsr);
 	}

@@ -8,11 +8,11 @@
  *	modrm.reg xmm1 (index in r8), VEX.vvvv xmm2 (r9), modrm.rm xmm3 (r10), immediate 7:4 xmm4 (r11),
  *	modrm.reg general: rax; modrm.rm general: rcx; memory operand: [rdx]; implicit xmm0, eax, edx, ecx
  *
- * with rdi the x86_cpu and rsi the x86_insn, as the C ABI passes them; everything used is the caller's to
- * lose. So there is one thunk for an encoding with its immediate, and how many there can be is
- * bounded whatever the guest executes. MMX and x87 registers are used in place, so their numbers are
- * part of the encoding. The memory is mapped twice, nowhere both writable and executable; a thunk is
- * never changed once made.
+ * with rdi the x86_cpu and rsi the x86_insn, as the C ABI passes them; everything used is the
+ * caller's to lose. So there is one thunk for an encoding with its immediate, and how many there
+ * can be is bounded whatever the guest executes. MMX and x87 registers are used in place, so their
+ * numbers are part of the encoding. The memory is mapped twice, nowhere both writable and
+ * executable; a thunk is never changed once made.
  */
 #include "kvm/cpu/soft/vector.h"
 #include "kvm/x86/hostop.h"
@@ -270,7 +270,8 @@ static void land(struct emit *e, u8 *at)
 static void emit_insn(struct emit *e, const struct x86_insn *i, u8 base)
 {
 	static const u8 pp[] = { [X86_PFX_66] = 1, [X86_PFX_F3] = 2, [X86_PFX_F2] = 3 };
-	static const u8 legacy_prefix[] = { [X86_PFX_66] = 0x66, [X86_PFX_F3] = 0xf3, [X86_PFX_F2] = 0xf2 };
+	static const u8 legacy_prefix[] = {
+		[X86_PFX_66] = 0x66, [X86_PFX_F3] = 0xf3, [X86_PFX_F2] = 0xf2 };
 	const struct x86_opcode *op = i->op;
 	bool mem = i->flags & X86_I_MEM, w = insn_w(i), b = mem && base >= 8;
 	u8 reg = 0, rm = 0, vvvv = 0, prefix;
@@ -462,10 +463,12 @@ static struct soft_thunk *make_thunk(struct soft_vector *v, const struct x86_ins
 	direct = !soft_is_mmx_or_x87(i) && !(i->flags & X86_I_MEM);
 	if (direct) {
 		t->fn = (x86_exec_fn *)e.rx;
-		byte(&e, 0xf6); byte(&e, 0x87); imm32(&e, CPU(fpu.deny)); byte(&e, t->deny);	/* test */
+		/* test byte [rdi + deny], bits */
+		byte(&e, 0xf6); byte(&e, 0x87); imm32(&e, CPU(fpu.deny)); byte(&e, t->deny);
 		denied = jump_if(&e, 5);
 		if (i->op->host & X86_H_FP) {
-			byte(&e, 0x80); byte(&e, 0xbf); imm32(&e, CPU(fpu.mxcsr_live)); byte(&e, 0);	/* cmp */
+			/* cmp byte [rdi + mxcsr_live], 0 */
+			byte(&e, 0x80); byte(&e, 0xbf); imm32(&e, CPU(fpu.mxcsr_live)); byte(&e, 0);
 			not_live = jump_if(&e, 4);
 		}
 	}

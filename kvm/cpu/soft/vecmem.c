@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Vector instructions whose memory accesses are not one operand: masked moves, which touch (and fault on)
- * only the elements that the mask names, and gathers, which keep what they have on a fault. They
- * compute nothing, so they are plain C on the guest's registers.
+ * Vector instructions whose memory accesses are not one operand: masked moves, which touch (and
+ * fault on) only the elements that the mask names, and gathers, which keep what they have on a
+ * fault. They compute nothing, so they are plain C on the guest's registers.
  */
 #include "kvm/cpu/soft/vector.h"
 #include "kvm/x86/hostop.h"
@@ -129,7 +129,8 @@ int soft_maskmov_bytes(struct x86_cpu *c, const struct x86_insn *i)
 	r = store_bytes(c, i, src, mask, 8);
 	if (r)
 		return r;
-	/* Any MMX instruction sets TOP to 0 and all tags to valid: let one that writes nothing do it. */
+	/* Any MMX instruction sets TOP to 0 and all tags to valid: let one that writes nothing
+	 * do it. */
 	r = soft_x87_begin(c, i);
 	if (r)
 		return r;
@@ -139,9 +140,9 @@ int soft_maskmov_bytes(struct x86_cpu *c, const struct x86_insn *i)
 }
 
 /*
- * Gathers. An element that is done has its mask cleared, so that after a fault the rest can be got by
- * running the instruction again. An access that waits for the VMM is not a fault: everything runs again then, and the
- * answers to earlier reads are played back in order.
+ * Gathers. An element that is done has its mask cleared, so that after a fault the rest can be got
+ * by running the instruction again. An access that waits for the VMM is not a fault: everything
+ * runs again then, and the answers to earlier reads are played back in order.
  */
 int soft_gather(struct x86_cpu *c, const struct x86_insn *i)
 {

@@ -90,12 +90,13 @@ u32 soft_run_masked(struct x86_cpu *c, const struct x86_insn *i, const struct so
 }
 
 /*
- * With exceptions that the guest does not mask. The host runs the instruction with all masked, and its
- * flags tell what the guest's processor would have found. Not so for overflow, underflow and
- * operations that go on after an exception: then its elements are looked at one by one (fpflags.c).
+ * With exceptions that the guest does not mask. The host runs the instruction with all masked, and
+ * its flags tell what the guest's processor would have found. Not so for overflow, underflow and
+ * operations that go on after an exception: then its elements are looked at one by one
+ * (fpflags.c).
  */
-static int fp_unmasked(struct x86_cpu *c, const struct x86_insn *i, const struct soft_thunk *t, void *mem,
-		       u32 mxcsr)
+static int fp_unmasked(struct x86_cpu *c, const struct x86_insn *i, const struct soft_thunk *t,
+		       void *mem, u32 mxcsr)
 {
 	u32 unmasked = ~(mxcsr >> 7), flags;
 	struct undo undo;
@@ -190,8 +191,8 @@ static __noinline int misaligned(struct x86_cpu *c, const struct x86_insn *i)
 }
 
 /* Where the operand is: linear address, checked but for the page. */
-static __always_inline int operand(struct x86_cpu *c, const struct x86_insn *i, const struct soft_thunk *t,
-				   enum x86_access acc, u64 *lin)
+static __always_inline int operand(struct x86_cpu *c, const struct x86_insn *i,
+				   const struct soft_thunk *t, enum x86_access acc, u64 *lin)
 {
 	int r;
 
@@ -475,7 +476,8 @@ static int bind(struct x86_cpu *c, struct x86_insn *i)
 		return 0;
 	}
 	for (u32 k = 0; k < ARRAY_SIZE(op->op); k++) {
-		if ((op->op[k].access & X86_WR) && (op->op[k].kind == X86_OP_W || op->op[k].kind == X86_OP_E))
+		if ((op->op[k].access & X86_WR) &&
+		    (op->op[k].kind == X86_OP_W || op->op[k].kind == X86_OP_E))
 			writes = true;
 	}
 	if (op->host & X86_H_FP)
@@ -491,7 +493,8 @@ void soft_bind_insn(struct x86_cpu *c, struct x86_insn *i)
 
 	if (!(i->op->attr & X86_A_HOST))
 		return;
-	/* There are eight registers outside 64-bit mode: the fourth operand's top bit is ignored. */
+	/* There are eight registers outside 64-bit mode: the fourth operand's top bit is
+	 * ignored. */
 	if (c->mode != X86_MODE_64 && i->op->op[3].kind == X86_OP_L)
 		bound.imm &= 0x7f;
 	/* No memory for a thunk now: perhaps later. */

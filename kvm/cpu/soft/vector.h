@@ -9,11 +9,11 @@
  *   x87.c     x87 and MMX
  *   xsave.c   FXSAVE, XSAVE and their kind
  *
- * A decoded instruction is bound once: i->fn becomes its handler and i->host its thunk. The register
- * forms of SSE and AVX without more ado have the thunk itself for a handler.
+ * A decoded instruction is bound once: i->fn becomes its handler and i->host its thunk. The
+ * register forms of SSE and AVX without more ado have the thunk itself for a handler.
  *
- * Between soft_fpu_enter and soft_fpu_leave some guest state may be live in the host's registers, where it is used
- * in place instead of being swapped in and out around each instruction:
+ * Between soft_fpu_enter and soft_fpu_leave some guest state may be live in the host's registers,
+ * where it is used in place instead of being swapped in and out around each instruction:
  *   MXCSR (fpu.mxcsr_live)  while it masks all exceptions, so that nothing can trap in the host
  *   x87   (fpu.x87_live)    while no exception is pending, for the same reason
  * The vector registers are never live: C code uses them.
@@ -34,8 +34,8 @@ int soft_host_exec(struct x86_cpu *c, const struct x86_insn *i);
 /* Binds a decoded instruction, which may be of any kind, to its handler. c gives the mode. */
 void soft_bind_insn(struct x86_cpu *c, struct x86_insn *i);
 
-/* Around any stretch of guest code on one thread; the host's MXCSR and x87 are the guest's meanwhile. Without them
- * instructions work too, and leave everything in c->fpu. */
+/* Around any stretch of guest code on one thread; the host's MXCSR and x87 are the guest's
+ * meanwhile. Without them instructions work too, and leave everything in c->fpu. */
 void soft_fpu_enter(struct x86_cpu *c);
 void soft_fpu_leave(struct x86_cpu *c);
 
@@ -69,10 +69,11 @@ int soft_fp_exec(struct x86_cpu *c, const struct x86_insn *i, const struct soft_
 /* Runs a thunk under the given control bits, all exceptions masked; the flags that it raised. */
 u32 soft_run_masked(struct x86_cpu *c, const struct x86_insn *i, const struct soft_thunk *t, void *mem,
 		    u32 mxcsr);
-/* The flags that an instruction whose exceptions are not all masked leaves, whether or not it faults (fpflags.c). */
+/* The flags that an instruction whose exceptions are not all masked leaves, whether or not it
+ * faults (fpflags.c). */
 bool soft_fp_flags_matter(const struct x86_opcode *op);
-u32 soft_fp_flags(struct x86_cpu *c, const struct x86_insn *i, const struct soft_thunk *t, const void *mem,
-		  u32 mxcsr);
+u32 soft_fp_flags(struct x86_cpu *c, const struct x86_insn *i, const struct soft_thunk *t,
+		  const void *mem, u32 mxcsr);
 
 static inline u32 soft_get_mxcsr(void)
 {

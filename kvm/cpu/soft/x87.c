@@ -2,15 +2,15 @@
 /*
  * x87 and MMX (SDM volume 1, 8 and 9).
  *
- * The guest's registers are brought into the host's x87 unit, where its instructions run with its own
- * control word. Nothing can trap there: an exception that the guest does not mask only becomes
+ * The guest's registers are brought into the host's x87 unit, where its instructions run with its
+ * own control word. Nothing can trap there: an exception that the guest does not mask only becomes
  * pending, and the host's next waiting instruction would report it. So the status word is looked
  * at after each instruction, and a pending exception sends the state home, where the guest's next
- * waiting instruction finds it. (A guest with CR0.NE=0, which expects an interrupt from an external chip
- * instead, gets #MF too, as under Linux's KVM.)
+ * waiting instruction finds it. (A guest with CR0.NE=0, which expects an interrupt from an
+ * external chip instead, gets #MF too, as under Linux's KVM.)
  *
- * The pointers to the last instruction and its operand would be the thunk's. They are kept in software,
- * in the image and fcs, fds, and what the host's unit has of them is never looked at.
+ * The pointers to the last instruction and its operand would be the thunk's. They are kept in
+ * software, in the image and fcs, fds, and what the host's unit has of them is never looked at.
  */
 #include "kvm/cpu/soft/vector.h"
 #include "kvm/x86/hostop.h"
@@ -29,8 +29,8 @@ static void load_unit(struct x86_cpu *c)
 	/* FXRSTOR loads MXCSR: the one that is there already. XMM registers are nobody's here. */
 	x86_set_mxcsr(c, soft_get_mxcsr());
 	__asm__ __volatile__("fxrstor64 %0" : : "m"(c->fpu.fx)
-			     : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
-			       "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "memory");
+			     : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+			       "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "memory");
 	x86_set_mxcsr(c, guest);
 	c->fpu.x87_live = true;
 }
@@ -199,8 +199,9 @@ out:
 }
 
 /*
- * A store that cannot go straight to memory. It may fail after the instruction has run, so all is kept to
- * be taken back. An x87 exception that is not masked, other than precision, leaves memory alone.
+ * A store that cannot go straight to memory. It may fail after the instruction has run, so all is
+ * kept to be taken back. An x87 exception that is not masked, other than precision, leaves memory
+ * alone.
  */
 static int store_slowly(struct x86_cpu *c, const struct x86_insn *i, const struct soft_thunk *t, u64 lin)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * FXSAVE, XSAVE and their kind (SDM volume 1, 10.5 and 13; volume 2). Three components exist:
- * x87, SSE and the upper halves of AVX. They read and write the guest's memory by the piece, so that what a
- * form leaves untouched is left untouched.
+ * FXSAVE, XSAVE and their kind (SDM volume 1, 10.5 and 13; volume 2). Three components exist: x87,
+ * SSE and the upper halves of AVX. They read and write the guest's memory by the piece, so that
+ * what a form leaves untouched is left untouched.
  */
 #include "kvm/cpu/soft/vector.h"
 #include "kvm/x86/hostop.h"
@@ -150,7 +150,8 @@ int soft_fxrstor(struct x86_cpu *c, const struct x86_insn *i)
 /* ---- XSAVE, XRSTOR ---- */
 
 /* #UD, #NM, #GP; where the area is, and which components are asked for. */
-static int xsave_operand(struct x86_cpu *c, const struct x86_insn *i, enum x86_access acc, u64 *lin, u64 *rfbm)
+static int xsave_operand(struct x86_cpu *c, const struct x86_insn *i, enum x86_access acc,
+			 u64 *lin, u64 *rfbm)
 {
 	u64 asked = (u32)c->regs[X86_RAX] | c->regs[X86_RDX] << 32;
 	int r;
