@@ -30,6 +30,7 @@
 #define INPUT_SIZE	4096
 #define ESCAPE		0x01		/* Ctrl-A */
 #define LAST_WORDS_MS	1000
+#define PACE_NS		1000000		/* output goes out this often at most, while it comes */
 
 struct char_stdio {
 	struct char_backend backend;
@@ -54,11 +55,13 @@ struct char_stdio {
 	bool out_opened;		/* out_fd is ours to close, and non-blocking */
 	struct loop_fd out_watch;
 	struct loop_call out_call;
+	struct loop_timer out_timer;
 	pthread_mutex_t lock;		/* protects the ring below; taken last */
 	uint8_t output[OUTPUT_SIZE];
 	size_t out_start, out_used;
 	bool out_refused;		/* a write came back short */
 	bool out_gone;			/* nobody can read any more */
+	uint64_t out_time;		/* loop_now() when something was last written out */
 };
 
 /* ------------------------------------------------------------------ output */
@@ -80,19 +83,25 @@ static size_t append_output(struct char_stdio *s, const uint8_t *data, size_t le
 static size_t stdio_write(struct char_backend *backend, const uint8_t *data, size_t length)
 {
 	struct char_stdio *s = container_of(backend, struct char_stdio, backend);
+	uint64_t due = 0, now = loop_now();
 	size_t taken = length;
 	bool was_empty = false;
 
 	pthread_mutex_lock(&s->lock);
 	if (!s->out_gone) {
 		was_empty = !s->out_used;
+		due = s->out_time + PACE_NS;
 		taken = append_output(s, data, length);
 		if (taken < length)
 			s->out_refused = true;
 	}
 	pthread_mutex_unlock(&s->lock);
-	if (was_empty && taken)
+	/* A UART's guest gives one character at a time. The first goes out at once; those that
+	 * follow closely go together, or each would wake the loop. */
+	if (was_empty && taken && now >= due)
 		loop_defer(s->loop, &s->out_call);
+	else if (was_empty && taken)
+		loop_timer_set(s->loop, &s->out_timer, due);
 	return taken;
 }
 
@@ -129,6 +138,7 @@ static bool flush_output(struct char_stdio *s)
 		s->out_used -= done;
 	}
 	length = s->out_used;
+	s->out_time = loop_now();
 	pthread_mutex_unlock(&s->lock);
 	return !length;
 }
@@ -160,6 +170,11 @@ static void output_step(struct char_stdio *s)
 static void output_call(struct loop_call *call)
 {
 	output_step(container_of(call, struct char_stdio, out_call));
+}
+
+static void output_due(struct loop_timer *timer)
+{
+	output_step(container_of(timer, struct char_stdio, out_timer));
 }
 
 static void output_ready(struct loop_fd *watch, uint32_t events)
@@ -337,6 +352,7 @@ static void stdio_destroy(struct char_backend *backend)
 	loop_call_cancel(&s->in_call);
 	loop_fd_del(&s->out_watch);
 	loop_call_cancel(&s->out_call);
+	loop_timer_cancel(&s->out_timer);
 	loop_fd_del(&s->winch_watch);
 	/* As long as somebody reads at all. */
 	while (!flush_output(s) && poll(&poll_out, 1, LAST_WORDS_MS) > 0)
@@ -405,6 +421,7 @@ int char_stdio_create(struct loop *loop, void (*quit)(void *data), void *quit_da
 	pthread_mutex_init(&s->lock, NULL);
 	s->in_call.callback = input_call;
 	s->out_call.callback = output_call;
+	s->out_timer.callback = output_due;
 	s->in_fd = fcntl(STDIN_FILENO, F_GETFD) < 0 ? -1 : STDIN_FILENO;
 	s->in_watch = (struct loop_fd){
 		.fd = STDIN_FILENO, .events = EPOLLIN, .callback = input_ready,
