@@ -209,7 +209,8 @@ static bool piecewise(const struct x86_opcode *op)
 	}
 	for (u32 i = 0; i < ARRAY_SIZE(op->op); i++) {
 		if (op->op[i].kind == X86_OP_VSIB || op->op[i].size == X86_SZ_STATE ||
-		    op->op[i].size == X86_SZ_ENV)
+		    op->op[i].size == X86_SZ_ENV ||
+		    (op->op[i].size == X86_SZ_T && op->op[i].kind == X86_OP_M))
 			return true;
 	}
 	return false;
