@@ -182,9 +182,8 @@ static void init_chip(struct kvm_pic *pic, int n)
 	struct kvm_pic_state fresh = { .elcr = s->elcr, .elcr_mask = s->elcr_mask };
 	u8 level = s->irr & s->elcr;
 
-	for (int pin = 0; pin < 8; pin++)
-		if (s->isr & BIT(pin))
-			pic->acked |= BIT(n * 8 + pin);
+	/* Nobody will end what is in service now, nor what was requested by an edge that is forgotten. */
+	pic->acked |= (s->isr | (s->irr & ~s->elcr)) << (n * 8);
 	*s = fresh;
 	s->irr = level;		/* level-triggered requests stand as long as the line does */
 	s->last_irr = level;

@@ -21,6 +21,7 @@ struct kvm_pit {
 	struct kvm *kvm;
 	struct kvm_pit_state2 s;
 	struct os_timer timer;
+	struct os_timer again;		/* due at once: a tick that waited for an acknowledgement */
 	u64 next_tick;			/* os_time_ns time of counter 0's next output edge; 0: none */
 	u64 period;			/* ns; 0: one edge only */
 	bool reinject;
@@ -79,9 +80,12 @@ static bool get_out(const struct kvm_pit_channel_state *ch)
 
 /* ---- counter 0's output ---- */
 
-/* With the lock dropped: an edge on GSI 0. */
-static void pulse(struct kvm_pit *pit)
+/* An edge on GSI 0, with the lock dropped. Only ever on the timers' thread: of two overlapping pulses the chips
+ * would see one edge, and the other tick's acknowledgement would never come. */
+static void pulse(void *arg)
 {
+	struct kvm_pit *pit = arg;
+
 	kvm_set_irq(pit->kvm, KVM_PIT_SOURCE_ID, 0, 1);
 	kvm_set_irq(pit->kvm, KVM_PIT_SOURCE_ID, 0, 0);
 }
@@ -122,7 +126,6 @@ static void tick(void *arg)
 void kvm_pit_ack(struct kvm *kvm)
 {
 	struct kvm_pit *pit = kvm->arch.pit;
-	bool send = false;
 
 	if (!pit)
 		return;
@@ -130,12 +133,11 @@ void kvm_pit_ack(struct kvm *kvm)
 	if (pit->reinject && !pit->acked) {
 		if (pit->pending)
 			pit->pending--;
-		send = pit->pending != 0;
-		pit->acked = !send;
+		pit->acked = !pit->pending;
+		if (pit->pending)
+			os_timer_set(&pit->again, os_time_ns());
 	}
 	os_mutex_unlock(&pit->lock);
-	if (send)
-		pulse(pit);
 }
 
 /* Counter 0 was loaded: when does its output rise, and again? */
@@ -360,6 +362,7 @@ int kvm_pit_create(struct kvm *kvm, u32 flags)
 	pit->reinject = true;
 	pit->acked = true;
 	os_timer_init(&pit->timer, tick, pit);
+	os_timer_init(&pit->again, pulse, pit);
 	for (int n = 0; n < 3; n++) {
 		pit->s.channels[n].mode = 0xff;
 		pit->s.channels[n].count = 0x10000;
@@ -387,6 +390,7 @@ void kvm_pit_destroy(struct kvm *kvm)
 	kvm_bus_unregister(kvm, KVM_BUS_PIO, &pit->speaker);
 	kvm->arch.pit = NULL;
 	os_timer_destroy(&pit->timer);
+	os_timer_destroy(&pit->again);
 	os_free(pit);
 }
 

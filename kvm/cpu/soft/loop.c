@@ -225,7 +225,8 @@ static __noinline struct soft_block *find_block(struct x86_cpu *c, u64 lin, int 
 	return b;
 }
 
-static __always_inline int run_block(struct x86_cpu *c)
+/* The block at RIP; in an interrupt shadow its first instruction only, which ends the shadow. */
+static __always_inline int run_block(struct x86_cpu *c, u8 shadow)
 {
 	u64 lin = code_lin(c), host;
 	struct x86_tlb_entry *e = x86_tlb_slot(c, lin);
@@ -252,7 +253,9 @@ static __always_inline int run_block(struct x86_cpu *c)
 
 	s->current = b;
 	i = b->insn;
-	end = i + b->n;
+	end = i + (shadow ? 1 : b->n);
+	if (shadow)
+		c->int_shadow = 0;
 	do {
 		c_rip(c) += i->len;
 		r = i->fn(c, i);
@@ -273,10 +276,13 @@ stopped:
 		return c->halted ? KVM_RUN_AGAIN : GO_ON;
 	}
 	c_rip(c) -= i->len;
-	switch (r) {
-	case X86_FAULT:
+	if (r == X86_FAULT) {
 		x86_finish_fault(c, i);
 		return fault(c);
+	}
+	if (shadow)
+		c->int_shadow = shadow;		/* its instruction is yet to run */
+	switch (r) {
 	case X86_EXIT:
 		return leave(c);
 	case X86_CAREFUL:
@@ -300,10 +306,12 @@ int soft_run(struct kvm_vcpu *v)
 	while (r == GO_ON) {
 		if (unlikely(READ_ONCE(c->attention) || READ_ONCE(*c->stop) || !blocks--))
 			r = KVM_RUN_AGAIN;
-		else if (unlikely((c->rflags & (X86_RFLAGS_TF | X86_RFLAGS_RF)) || c->int_shadow || c->watch))
+		else if (unlikely((c->rflags & (X86_RFLAGS_TF | X86_RFLAGS_RF)) || c->watch))
 			r = run_one(c);
+		else if (unlikely(c->int_shadow))
+			r = run_block(c, c->int_shadow);
 		else
-			r = run_block(c);
+			r = run_block(c, 0);
 	}
 	soft_fpu_leave(c);
 	return r;
