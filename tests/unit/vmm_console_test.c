@@ -102,7 +102,7 @@ static void child_main(enum child_does what)
 	backend->ops->write(backend, (const uint8_t *)"ready\r\n", 7);
 	char_attach(backend, &child_front, NULL);
 	if (what == CHILD_TALKS)
-		child_talk(NULL);
+		loop_run(loop, child_talk, NULL);
 	while (!child_quits)
 		usleep(1000);
 	loop_stop(loop);

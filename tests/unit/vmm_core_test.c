@@ -24,7 +24,7 @@ struct tick {
 	struct loop_timer timer;
 	char name;
 	char *log;
-	unsigned int *logged;
+	atomic_uint *logged;
 };
 
 static void on_tick(struct loop_timer *timer)
@@ -42,7 +42,7 @@ static void timers_come_in_order(void **state)
 {
 	struct loop *loop = loop_create();
 	char log[8] = "";
-	unsigned int logged = 0;
+	atomic_uint logged = 0;
 	struct tick a = { { on_tick }, 'a', log, &logged }, b = a, c = a, d = a;
 	uint64_t now = loop_now();
 
