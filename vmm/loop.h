@@ -40,7 +40,7 @@ struct loop_timer {
 	struct loop_timer *next, **link;
 };
 
-/* A call that another thread asks the loop thread to make; asked twice before it ran, it runs once. */
+/* A call that somebody asks the loop thread to make. Asked twice before it ran, it runs once. */
 struct loop_call {
 	void (*callback)(struct loop_call *call);
 	/* the loop's own */
@@ -57,8 +57,9 @@ void loop_stop(struct loop *loop);
 /* Frees a stopped loop. What it still watched is forgotten, not closed. */
 void loop_destroy(struct loop *loop);
 /*
- * Instead of loop_start, for tests without a thread: waits for something to do, timeout milliseconds
- * at most (-1: for ever), and does it here. Returns the number of descriptors that had something.
+ * Instead of loop_start, for tests without a thread: waits for something to do, timeout
+ * milliseconds at most (-1: for ever), and does it here. Returns the number of descriptors that
+ * had something.
  */
 int loop_step(struct loop *loop, int timeout);
 /* True on the loop's own thread. */

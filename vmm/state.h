@@ -50,7 +50,7 @@ struct state_field {
 	uint32_t offset;	/* of the member, from the object */
 	uint32_t size;		/* of one element in memory */
 	uint32_t count;		/* elements there are; with used_offset, at most */
-	uint32_t used_offset;	/* of a uint32_t member with the elements in use, or STATE_NO_COUNT */
+	uint32_t used_offset;	/* of a uint32_t member: elements in use; or STATE_NO_COUNT */
 	const struct state_table *nested;
 	const char *name;
 };

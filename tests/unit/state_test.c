@@ -342,7 +342,8 @@ static void newer_state_is_refused(void **state)
 	struct state_buf buf = { 0 };
 
 	assert_int_equal(state_encode(&inner_state, &new, &buf), 0);
-	assert_int_equal(state_load(&inner_v1_state, &loaded, buf.data, buf.length, NULL), -ENOTSUP);
+	assert_int_equal(state_load(&inner_v1_state, &loaded, buf.data, buf.length, NULL),
+			 -ENOTSUP);
 	assert_int_equal(loaded.a, 1);
 	free(buf.data);
 }

@@ -211,7 +211,8 @@ static void bzimage_places(void **state)
 	/* It needs more memory than there is. */
 	make_bzimage(image);
 	put(image, 0x260, 15 * MIB, 4);
-	expect_failure(load(write_file("kernel", image, sizeof(image)), NULL, NULL), "give it more");
+	expect_failure(load(write_file("kernel", image, sizeof(image)), NULL, NULL),
+		       "give it more");
 	/* The guest's memory ends in the initrd's place. */
 	make_bzimage(image);
 	put(image, 0x22c, 0x4fffff, 4);
@@ -428,8 +429,8 @@ static size_t make_cpio(char *archive)
 {
 	char *at = archive;
 
-	at += sprintf(at, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%s%c", 1, 0100644,
-		      0, 0, 1, 0, 1000, 0, 0, 0, 0, 6, 0, "./abc", 0);
+	at += sprintf(at, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%s%c", 1,
+		      0100644, 0, 0, 1, 0, 1000, 0, 0, 0, 0, 6, 0, "./abc", 0);
 	while ((at - archive) % 4)
 		*at++ = 0;
 	for (int i = 0; i < 1000; i++)
@@ -446,7 +447,8 @@ static bool pack(const char *command, const char *from, const char *to)
 {
 	char line[512];
 
-	snprintf(line, sizeof(line), "%s < %s > %s 2>/dev/null", command, path_of(from), path_of(to));
+	snprintf(line, sizeof(line), "%s < %s > %s 2>/dev/null", command, path_of(from),
+		 path_of(to));
 	return !system(line);
 }
 

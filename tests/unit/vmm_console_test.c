@@ -238,7 +238,8 @@ static void the_escape_works_when_the_guest_is_deaf(void **state)
 static void every_end_restores(void **state)
 {
 	static const int signals[] = {
-		SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGSEGV, SIGBUS, SIGABRT, SIGUSR1, SIGALRM, SIGPIPE,
+		SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGSEGV, SIGBUS, SIGABRT, SIGUSR1, SIGALRM,
+		SIGPIPE,
 	};
 
 	for (unsigned int i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {

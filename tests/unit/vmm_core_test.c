@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The emulator's groundwork: the loop thread, guest memory, and how buses fit accesses to devices. */
+/* The emulator's groundwork: the loop, guest memory, and how buses fit accesses to devices. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -609,8 +609,8 @@ static void a_panic_is_reported(void **state)
 static void random_accesses(void **state)
 {
 	static const struct { uint16_t port; uint8_t ports; } devices[] = {
-		{ UART_COM1_PORT, 8 }, { RTC_PORT, 2 }, { RTC_PORT, 2 }, { ACPI_PM1_EVENT_PORT, 12 },
-		{ RESET_PORT, 1 }, { 0x64, 1 }, { PANIC_PORT, 1 },
+		{ UART_COM1_PORT, 8 }, { RTC_PORT, 2 }, { RTC_PORT, 2 },
+		{ ACPI_PM1_EVENT_PORT, 12 }, { RESET_PORT, 1 }, { 0x64, 1 }, { PANIC_PORT, 1 },
 	};
 	struct state_buf buf = { 0 };
 	uint32_t seed = 12345;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * CPUID: what the provider supports, plus what only the machine knows, which is who each vCPU is and
- * how many there are. The topology is one package of single-threaded cores, APIC identifiers
+ * CPUID: what the provider supports, plus what only the machine knows, which is who each vCPU is
+ * and how many there are. The topology is one package of single-threaded cores, APIC identifiers
  * counted up.
  */
 #include "vmm/machine/vcpu.h"

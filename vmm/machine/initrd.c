@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Finding out whether an initrd is whole. An initrd is a row of parts, each a cpio archive ("newc"),
- * plain or packed, with zeros between (Documentation/driver-api/early-userspace/buffer-format.rst).
+ * Finding out whether an initrd is whole. An initrd is a row of parts, each a cpio archive
+ * ("newc"), plain or packed, with zeros between (Documentation/driver-api/early-userspace/buffer-format.rst).
  * Each format tells its own length in some way, short of unpacking it; only gzip does not.
  */
 #include "vmm/machine/initrd.h"
@@ -136,8 +136,8 @@ static int check_lz4(const struct boot_file *file, uint64_t *at, struct vmm_erro
 	return 0;
 }
 
-/* The stream's footer ends in "YZ"; what precedes it is indexed from there. So this part is taken to
- * reach to the end of the file. */
+/* The stream's footer ends in "YZ"; what precedes it is indexed from there. So this part is taken
+ * to reach to the end of the file. */
 static int check_xz(const struct boot_file *file, uint64_t *at, struct vmm_error *error)
 {
 	uint64_t end = file->size;
@@ -233,7 +233,8 @@ static int skip_zeros(const struct boot_file *file, uint64_t *at, struct vmm_err
 	uint8_t bytes[512];
 
 	while (*at < file->size) {
-		uint64_t left = file->size - *at, length = left < sizeof(bytes) ? left : sizeof(bytes);
+		uint64_t left = file->size - *at;
+		uint64_t length = left < sizeof(bytes) ? left : sizeof(bytes);
 		int err = boot_read(file, *at, bytes, length, error);
 
 		if (err)

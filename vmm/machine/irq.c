@@ -200,7 +200,7 @@ struct irq_line {
 	unsigned int gsi;
 	bool level_triggered;
 	int fd;			/* raises the line; -1: the line does not exist yet */
-	int resample_fd;	/* level only: the guest ended the interrupt, KVM lowered the line */
+	int resample_fd;	/* level only: the guest ended the interrupt, the line fell */
 	struct loop_fd resample;
 
 	pthread_mutex_t lock;	/* protects "asserted" and the pins' levels */

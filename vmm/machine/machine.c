@@ -361,8 +361,8 @@ static int check_provider(struct machine *m, struct vmm_error *error)
 static int check_config(const struct vm_config *config, struct vmm_error *error)
 {
 	if (config->cpus < 1 || config->cpus > VM_MAX_CPUS)
-		return vmm_fail(error, -EINVAL, "the number of CPUs must be between 1 and %u, not %u",
-				VM_MAX_CPUS, config->cpus);
+		return vmm_fail(error, -EINVAL, "the number of CPUs must be between 1 and %u, not "
+				"%u", VM_MAX_CPUS, config->cpus);
 	if (config->memory < VM_MIN_MEMORY)
 		return vmm_fail(error, -EINVAL, "memory must be at least %llu MiB",
 				VM_MIN_MEMORY >> 20);

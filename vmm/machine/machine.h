@@ -30,7 +30,7 @@
 #define LAPIC_BASE		0xfee00000ULL
 #define KVM_IDENTITY_MAP_BASE	0xfeffc000ULL	/* one page, for Intel's hosts */
 #define KVM_TSS_BASE		0xfeffd000ULL	/* three pages, likewise */
-#define PCI_MMIO64_SIZE		0x800000000ULL	/* 32 GiB above memory; see machine.pci_mmio64_start */
+#define PCI_MMIO64_SIZE		0x800000000ULL	/* 32 GiB, from machine.pci_mmio64_start on */
 
 #define PCI_PIO_START		0xc000		/* port BARs */
 #define PCI_PIO_END		0x10000

@@ -274,10 +274,12 @@ int vcpu_set_entry(struct vcpu *v, const struct boot_entry *entry)
 
 	if (err)
 		return err;
-	sregs.cs = flat_segment(BOOT_CS, 0xb, entry->long_mode);	/* execute, read, accessed */
-	sregs.ds = flat_segment(BOOT_DS, 0x3, false);			/* read, write, accessed */
+	/* Execute and read; read and write; both accessed. */
+	sregs.cs = flat_segment(BOOT_CS, 0xb, entry->long_mode);
+	sregs.ds = flat_segment(BOOT_DS, 0x3, false);
 	sregs.es = sregs.fs = sregs.gs = sregs.ss = sregs.ds;
-	sregs.tr = (struct kvm_segment){		/* a busy TSS, which the processor insists on */
+	/* A busy TSS, which the processor insists on. */
+	sregs.tr = (struct kvm_segment){
 		.limit = 0x67, .type = 0xb, .present = 1,
 	};
 	sregs.gdt.base = entry->gdt;
