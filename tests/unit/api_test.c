@@ -17,6 +17,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -890,6 +891,34 @@ static void test_reused_numbers(void **state)
 	assert_int_equal(mapped_objects(), 0);
 }
 
+/* Out of descriptors: an error, no leak, and all works again afterwards. */
+static void test_no_descriptors(void **state)
+{
+	struct rlimit old, few = { .rlim_cur = count_descriptors() + 40, .rlim_max = 0 };
+	int before = count_descriptors(), fd[64], n = 0, r = 0;
+	struct kvm_regs regs;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	few.rlim_max = old.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	while (n < 64 && (r = call_n(vm, KVM_CREATE_VCPU, n)) >= 0)
+		fd[n++] = r;
+	assert_int_equal(r, -EMFILE);
+	assert_true(n > 2);
+	assert_int_equal(call_n(sys, KVM_CREATE_VM, 0), -EMFILE);
+	assert_int_equal(call(fd[n - 1], KVM_GET_REGS, &regs), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	/* The id is free: nothing is left of the vCPU that was not made. */
+	fd[n] = call_n(vm, KVM_CREATE_VCPU, n);
+	assert_true(fd[n] >= 0);
+	for (int i = 0; i <= n; i++)
+		close_kvm(fd[i]);
+	close_kvm(vm);
+	vm = -1;
+	assert_int_equal(count_descriptors(), before - 2);
+	assert_int_equal(mapped_objects(), 0);
+}
+
 /* A mapping of kvm_run alone keeps the vCPU, as with Linux. */
 static void test_mapping_keeps(void **state)
 {
@@ -974,7 +1003,7 @@ int main(void)
 	};
 	/* The ring among them: a paravirtual KVM, which emulates ring 0, overflows it. */
 	const struct CMUnitTest ours[] = {
-		VM(dirty_ring), SYSTEM(foreign_descriptors), VM(reused_numbers), VM(mapping_keeps), VM(fork),
+		VM(dirty_ring), SYSTEM(foreign_descriptors), VM(reused_numbers), VM(no_descriptors), VM(mapping_keeps), VM(fork),
 		VCPU(close_while_running),
 	};
 	int fd, failed;

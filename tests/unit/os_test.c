@@ -9,7 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -639,6 +642,62 @@ static void test_user_page_behind_end(void **state)
 	close(fd);
 }
 
+/* Makes the kernel of this process an older or stricter one. */
+static void refuse_system_calls(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_process_vm_readv, 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_process_vm_writev, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 1, 2),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { .len = sizeof(code) / sizeof(code[0]), .filter = code };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		_exit(77);
+}
+
+#define EXPECT(n, condition) do { if (!(condition)) _exit(n); } while (0)
+
+/* The same where process_vm_readv is not allowed and madvise does not populate. */
+static void test_user_copy_elsewhere(void **state)
+{
+	const size_t big = 200000;
+	u8 *p = mmap(NULL, big, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	u8 *read_only = mmap(NULL, PAGE_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	u8 *buf = malloc(big);
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (!pid) {
+		refuse_system_calls();
+		for (size_t i = 0; i < big; i++)
+			p[i] = i * 13 >> 4;
+		EXPECT(1, os_copy_from_user(buf, (u64)p, big) == 0);
+		EXPECT(2, !memcmp(buf, p, big));
+		buf[5] = 99;
+		EXPECT(3, os_copy_to_user((u64)p, buf, 10) == 0 && p[5] == 99);
+		EXPECT(4, os_copy_from_user(buf, 8, 4) == -EFAULT);
+		EXPECT(5, os_copy_to_user((u64)read_only, buf, 4) == -EFAULT);
+		EXPECT(6, os_copy_from_user(buf, (u64)read_only, 4) == 0);
+		p[8] = 0xff;
+		EXPECT(7, os_user_page_ok(p, true) && os_user_page_ok(p, false) && p[8] == 0xff);
+		EXPECT(8, os_user_page_ok(read_only, false) && !os_user_page_ok(read_only, true));
+		EXPECT(9, !os_user_page_ok((void *)0x1000, false));
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	free(buf);
+	munmap(p, big);
+	munmap(read_only, PAGE_SIZE);
+}
+
 /* ---- code ---- */
 
 static void test_code(void **state)
@@ -689,6 +748,7 @@ int main(void)
 		cmocka_unit_test(test_eventfd),
 		cmocka_unit_test(test_eventfd_unwatch_waits),
 		cmocka_unit_test(test_user_copy),
+		cmocka_unit_test(test_user_copy_elsewhere),
 		cmocka_unit_test(test_user_page_behind_end),
 		cmocka_unit_test(test_code),
 		cmocka_unit_test(test_random),
