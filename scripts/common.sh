@@ -35,15 +35,15 @@ need_packages() {
 	done
 	[ ${#missing[@]} = 0 ] && return
 	say "installing ${missing[*]}"
-	apt_install "${missing[@]}" && return
-	say "that failed; once more with fresh package lists"
+	# The package lists may be missing, or older than the packages on the mirror.
+	apt_install "${missing[@]}" >/dev/null 2>&1 && return
 	as_root apt-get -q update >&2 || true
-	apt_install "${missing[@]}" || die "apt-get cannot install ${missing[*]}: see above"
+	apt_install "${missing[@]}" >&2 || die "apt-get cannot install ${missing[*]}: see above"
 }
 
 apt_install() {
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends \
-		install "$@" </dev/null >&2
+		install "$@" </dev/null
 }
 
 # Runs the rest of the script with an exclusive lock on a file, which goes with the process. Says
