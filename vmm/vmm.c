@@ -6,6 +6,7 @@
 #include "vmm/vmm.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -173,6 +174,17 @@ static void give_signals_back(struct run *run)
 
 /* ------------------------------------------------------------------ the run */
 
+/* A program started with one of these closed would get it for the next file it opens: a disk, into
+ * which messages or the console were then written. */
+static int occupy_standard_descriptors(struct vmm_error *error)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+			return vmm_fail(error, -errno, "cannot open /dev/null: %s",
+					strerror(errno));
+	return 0;
+}
+
 int vmm_run(const struct vm_config *config, char *error, size_t error_size)
 {
 	struct run run = { .signals.fd = -1 };
@@ -180,7 +192,9 @@ int vmm_run(const struct vm_config *config, char *error, size_t error_size)
 	int ret;
 
 	take_signals(&run);
-	ret = machine_create(&run.machine, config, &line);
+	ret = occupy_standard_descriptors(&line);
+	if (!ret)
+		ret = machine_create(&run.machine, config, &line);
 	if (!ret)
 		ret = watch_signals(&run, &line);
 	if (!ret)
