@@ -53,6 +53,11 @@ class Suite:
         return subprocess.run([self.anykvm, *args], check=False, capture_output=True, text=True,
                               stdin=subprocess.DEVNULL, timeout=limit, **options)
 
+    def commands(self):
+        """The subcommands, as the overview lists them."""
+        overview = self.run("help").stdout
+        return re.findall(r"^  (\w+) ", overview[overview.index("Commands:"):], re.M)
+
     def complains(self, name, args, status, pattern, **options):
         """One mistake: the status, and one line on stderr that the pattern matches."""
         before = sorted(os.listdir(self.work))
@@ -126,8 +131,22 @@ def usage(suite):
             ("doctor with an argument", ["doctor", "me"], "'me'"),
             ("doctor, unknown option", ["doctor", "--xml"], "--xml"),
             ("version with an argument", ["version", "1"], "'1'"),
+            ("shim without a command", ["shim"], "no command"),
+            ("shim, unknown option", ["shim", "--fly", "true"], "--fly.*anykvm help shim"),
     ):
         suite.complains("usage: " + name, args, USAGE, pattern)
+
+
+def shim(suite):
+    """What cannot be run under the shim; what can is tests/shim's."""
+    absent = os.path.join(suite.work, "absent")
+    suite.complains("shim, a command that is not there", ["shim", absent], 127, re.escape(absent))
+    suite.complains("shim, a command that is not in PATH", ["shim", "no-such-command"], 127,
+                    "no-such-command")
+    suite.complains("shim, a command that is a directory", ["shim", suite.work], 126,
+                    re.escape(suite.work))
+    suite.complains("shim, a trace that cannot be written",
+                    ["shim", f"--trace={absent}/trace", "true"], FAILED, "--trace: .*absent/trace")
 
 
 def missing_files(suite):
@@ -306,7 +325,7 @@ def output(suite, version):
     suite.prints("--version", ["--version"], rf"^anykvm {re.escape(version)}\n$")
     for args in (["help"], ["--help"]):
         suite.prints(" ".join(args), args, r"Usage: anykvm COMMAND")
-    for command in ("run", "doctor", "help", "version"):
+    for command in ("run", "doctor", "shim", "help", "version"):
         suite.prints(f"help {command}", ["help", command], rf"^Usage: anykvm {command}")
         suite.prints(f"{command} --help", [command, "--help"], rf"^Usage: anykvm {command}")
     with open("/dev/full", "w", encoding="ascii") as full:
@@ -322,7 +341,7 @@ def manual(suite, page):
         text = file.read()
     documented = set(re.findall(r"Fl -([a-z][a-z-]*)", text)) - {"help", "version"}
     offered = set()
-    for command in ("run", "doctor"):
+    for command in ("run", "doctor", "shim"):
         offered |= set(re.findall(r"^  --([a-z][a-z-]*)", suite.run("help", command).stdout, re.M))
     offered -= {"help"}
     suite.tap.result(documented == offered, "the manual page has the options of anykvm help",
@@ -384,6 +403,7 @@ def main():
         output(suite, args.version)
         manual(suite, args.man)
         usage(suite)
+        shim(suite)
         missing_files(suite)
         doctor(suite)
         kernel = kernel_image(suite)
