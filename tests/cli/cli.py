@@ -325,7 +325,7 @@ def output(suite, version):
     suite.prints("--version", ["--version"], rf"^anykvm {re.escape(version)}\n$")
     for args in (["help"], ["--help"]):
         suite.prints(" ".join(args), args, r"Usage: anykvm COMMAND")
-    for command in ("run", "doctor", "shim", "help", "version"):
+    for command in suite.commands():
         suite.prints(f"help {command}", ["help", command], rf"^Usage: anykvm {command}")
         suite.prints(f"{command} --help", [command, "--help"], rf"^Usage: anykvm {command}")
     with open("/dev/full", "w", encoding="ascii") as full:
@@ -341,7 +341,7 @@ def manual(suite, page):
         text = file.read()
     documented = set(re.findall(r"Fl -([a-z][a-z-]*)", text)) - {"help", "version"}
     offered = set()
-    for command in ("run", "doctor", "shim"):
+    for command in suite.commands():
         offered |= set(re.findall(r"^  --([a-z][a-z-]*)", suite.run("help", command).stdout, re.M))
     offered -= {"help"}
     suite.tap.result(documented == offered, "the manual page has the options of anykvm help",
