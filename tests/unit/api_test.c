@@ -853,7 +853,7 @@ static size_t mapped_objects(void)
 	size_t n = 0;
 
 	while (fgets(line, sizeof(line), f))
-		n += strstr(line, "memfd:anykvm:") != NULL;
+		n += strstr(line, "kvm-vcpu") != NULL;
 	fclose(f);
 	return n;
 }
