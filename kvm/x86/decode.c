@@ -597,10 +597,15 @@ int x86_decode(const struct x86_decoder *d, const u8 *bytes, u32 n, int mode, co
 		r = decode_modrm(&s, row, out);
 		if (r != FETCH_OK)
 			return r;
-		r = check_registers(row, out);
-		if (r != FETCH_OK)
-			return r;
 	}
+	r = decode_immediates(&s, row, out);
+	if (r != FETCH_OK)
+		return r;
+
+	/* Only now, because a fault of fetching the rest comes before #UD. */
+	r = row->mod == X86_MOD_NONE ? FETCH_OK : check_registers(row, out);
+	if (r != FETCH_OK)
+		return r;
 	if (s.vex && s.vvvv != 0xf && !row_has_operand(row, X86_OP_H) &&
 	    !row_has_operand(row, X86_OP_B))
 		return UNDEFINED;
@@ -608,9 +613,6 @@ int x86_decode(const struct x86_decoder *d, const u8 *bytes, u32 n, int mode, co
 	if (s.lock && (!(row->attr & X86_A_LOCK) ||
 		       (!(out->flags & X86_I_MEM) && row->mod != X86_MOD_REG)))
 		return UNDEFINED;
-	r = decode_immediates(&s, row, out);
-	if (r != FETCH_OK)
-		return r;
 
 	if (row->attr & X86_A_HOST) {
 		out->fn = d->host_exec;

@@ -622,7 +622,7 @@ static void aim(struct rng *r, struct test_case *t, u64 ea)
 	u64 *g = t->in.gpr, rest = ea - (s64)i->disp;
 	u64 mask = i->addrsize == 8 ? ~0ull : i->addrsize == 4 ? 0xffffffffull : 0xffff;
 	u64 high = rnd(r) & ~mask;	/* does not take part */
-	bool base = i->base < 16, index = i->index < 16;
+	bool base = i->base < 16, index = i->index < 16 && !has_kind(i->op, X86_OP_VSIB);
 
 	if (base && index && i->base == i->index) {
 		g[i->base] = (rest & mask) / (1 + (1 << i->scale));
@@ -642,8 +642,10 @@ static void aim(struct rng *r, struct test_case *t, u64 ea)
 /* Fills what is around an address of the data region, the same in both memories. */
 static void fill(struct rng *r, struct memory *a, struct memory *b, u64 lin, u32 size, bool fp)
 {
-	u64 start = lin > 16 ? (lin - 16) & ~7ull : 0, end = lin + size + 16;
+	u64 start = (lin - 16) & ~7ull, end = lin + size + 16;
 
+	if (lin < DATA_BASE / 2 || lin > 2ull * DATA_BASE)
+		return;
 	for (u64 at = start; at < end; at += 8) {
 		u64 v = fp ? floats(r) : integer(r);
 
@@ -848,8 +850,9 @@ static u64 prepare_memory(struct rng *r, struct test_case *t, struct memory *a, 
 	aim(r, t, lin - base);
 	/* Where it really is: aim may have missed. */
 	if (i->base != X86_REG_RIP) {
+		bool index = i->index < 16 && !has_kind(i->op, X86_OP_VSIB);
 		u64 ea = (i->base < 16 ? t->in.gpr[i->base] : 0) +
-			 ((i->index < 16 ? t->in.gpr[i->index] : 0) << i->scale) + (s64)i->disp;
+			 ((index ? t->in.gpr[i->index] : 0) << i->scale) + (s64)i->disp;
 
 		lin = base + (i->addrsize == 8 ? ea : i->addrsize == 4 ? (u32)ea : (u16)ea);
 	}
@@ -868,6 +871,13 @@ static u64 prepare_memory(struct rng *r, struct test_case *t, struct memory *a, 
 			poke64(a, b, lin + part, t->in.gpr[X86_RDX], part);
 	}
 	return lin;
+}
+
+/* BT and kin with the bit's number in a register. */
+static bool is_bit_string(const struct x86_opcode *op)
+{
+	return (named(op, "bt") || named(op, "bts") || named(op, "btr") || named(op, "btc")) &&
+	       has_kind(op, X86_OP_G);
 }
 
 static void prepare_registers(struct rng *r, struct test_case *t)
@@ -894,11 +904,9 @@ static void prepare_registers(struct rng *r, struct test_case *t)
 	if (i->op->attr & X86_A_BRANCH && one_in(r, 2))
 		g[X86_RCX] = below(r, 3);
 	/* A bit number reaches as far as the data region. */
-	if ((named(i->op, "bt") || named(i->op, "bts") || named(i->op, "btr") || named(i->op, "btc")) &&
-	    has_kind(i->op, X86_OP_G) && !one_in(r, 8))
-		g[i->reg] = (s64)below(r, 65536) - 32768;
-	else if (named(i->op, "bt") || named(i->op, "bts") || named(i->op, "btr") || named(i->op, "btc"))
-		g[i->reg] = one_in(r, 2) ? 1ull << 30 : -(1ull << 30);	/* nothing is there */
+	if (is_bit_string(i->op))
+		g[i->reg] = !one_in(r, 8) ? (s64)below(r, 65536) - 32768 :
+			    one_in(r, 2) ? 1ll << 30 : -(1ll << 30);	/* nothing is there */
 	if (named(i->op, "wrfsbase") || named(i->op, "wrgsbase"))
 		g[i->rm] = one_in(r, 8) ? noncanonical(r) : 0x200000000000ull | rnd(r) >> 20;
 	if (named(i->op, "div") || named(i->op, "idiv"))
@@ -977,6 +985,10 @@ bool generate(u64 seed, u64 number, struct memory *a, struct memory *b, struct t
 		return len == -1;
 	}
 	if (t->insn.op != op && generate_skips(t->insn.op))
+		return false;
+	/* One register cannot be an address and a bit number that reaches far from it. */
+	if (is_bit_string(t->insn.op) && (t->insn.flags & X86_I_MEM) &&
+	    (t->insn.base == t->insn.reg || t->insn.index == t->insn.reg))
 		return false;
 	t->fp = touches_fp(t->insn.op);
 	if (t->fp)
