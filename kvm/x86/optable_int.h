@@ -179,6 +179,9 @@ SHIFT_ROWS(sar, 7)
 /* Hints. What is not a hint today is a NOP, so that code may use it before it is. */
 { T0F(0x0d, "prefetchw"), MEM_(1), OPS(N(M, NONE)), H(nop), F(3DNOWPREFETCH), .attr = NF },
 { T0F(0x0d, "prefetch"), MEM, OPS(N(M, NONE)), H(nop), F(3DNOWPREFETCH), .attr = NF },
+/* Long mode brings them as well (AMD APM vol. 3, "PREFETCHlevel"), and compilers count on that. */
+{ T0F(0x0d, "prefetchw"), MEM_(1), OPS(N(M, NONE)), H(nop), F(LM), .attr = NF },
+{ T0F(0x0d, "prefetch"), MEM, OPS(N(M, NONE)), H(nop), F(LM), .attr = NF },
 { T0F(0x18, "prefetchnta"), MEM_(0), OPS(N(M, NONE)), H(nop), .attr = NF },
 { T0F(0x18, "prefetcht0"), MEM_(1), OPS(N(M, NONE)), H(nop), .attr = NF },
 { T0F(0x18, "prefetcht1"), MEM_(2), OPS(N(M, NONE)), H(nop), .attr = NF },
