@@ -14,15 +14,32 @@
 /* Opens the system object, as open("/dev/kvm") does. Returns a descriptor or -errno. */
 int anykvm_open(void);
 
-/* As ioctl(2) for any descriptor that came from anykvm_open or from an ioctl on one. Returns the
- * request's result or -errno; -ENOTTY where the descriptor is not ours. */
+/*
+ * As ioctl(2) for any descriptor that came from anykvm_open or from an ioctl on one, here or in
+ * another process that passed it on. Returns the request's result or -errno; -ENOTTY where the
+ * descriptor is not ours; -EIO where it is of a VM or vCPU of another process.
+ */
 int anykvm_ioctl(int fd, unsigned long request, void *arg);
 
 /* Closes a descriptor of ours; the object goes when its last descriptor and user are gone.
  * Returns 0 or -errno. */
 int anykvm_close(int fd);
 
+/* Lets go of objects whose last descriptor was closed by other means than anykvm_close. */
+void anykvm_collect(void);
+
+/* What a descriptor is. Those of other processes count. */
+enum anykvm_kind {
+	ANYKVM_NONE,		/* not one of ours */
+	ANYKVM_SYSTEM,
+	ANYKVM_OBJECT,		/* a VM, a vCPU or what came from one */
+};
+enum anykvm_kind anykvm_kind(int fd);
+
 /* True where fd is a descriptor of ours. */
-bool anykvm_owns(int fd);
+static inline bool anykvm_owns(int fd)
+{
+	return anykvm_kind(fd) != ANYKVM_NONE;
+}
 
 #endif

@@ -3,8 +3,9 @@
  * libanykvm-preload.so: a program that is loaded with it (LD_PRELOAD) finds a working /dev/kvm.
  *
  * Calls that name the file /dev/kvm, and ioctls whose number is of KVM's kind, are looked at; all else
- * goes to the C library untouched. Objects are memfds, so mmap, poll, dup, fcntl and close need no help,
- * but that close lets go of what has lost its last descriptor.
+ * goes to the C library untouched. Objects are memfds, so mmap, munmap, poll and being passed on
+ * need no help. What does need it is a bit for each descriptor that might be ours, so that
+ * the others cost a load and a test.
  *
  * What calls the kernel without the C library (a static program, a runtime of its own) does not pass here.
  */
@@ -53,9 +54,90 @@ static __thread bool inside __attribute__((tls_model("initial-exec")));
 		answer;								\
 	})
 
+/* ---- which descriptors might be ours ---- */
+
+/*
+ * A bit is set when a descriptor is handed out, duplicated or recognised, and cleared only when it is found to be
+ * something else: close_range(2), a child of vfork and the like change descriptors behind our back. A set bit
+ * is therefore a reason to ask, no more; a missing one only lets an object live until the
+ * next one is made or closed. Numbers beyond are always asked.
+ */
+#define MAYBE_MAX	65536
+
+static unsigned long maybe[MAYBE_MAX / 64];
+
+static bool is_maybe(int fd)
+{
+	if ((unsigned int)fd >= MAYBE_MAX)
+		return fd >= 0;
+	return __atomic_load_n(&maybe[fd / 64], __ATOMIC_RELAXED) >> fd % 64 & 1;
+}
+
+static void set_maybe(int fd)
+{
+	if ((unsigned int)fd < MAYBE_MAX && !is_maybe(fd))
+		__atomic_fetch_or(&maybe[fd / 64], 1ul << fd % 64, __ATOMIC_RELAXED);
+}
+
+static enum anykvm_kind kind_of(int fd)
+{
+	enum anykvm_kind kind;
+
+	if (!is_maybe(fd) || inside)
+		return ANYKVM_NONE;
+	kind = ASK(anykvm_kind(fd));
+	if (kind == ANYKVM_NONE && (unsigned int)fd < MAYBE_MAX)
+		__atomic_fetch_and(&maybe[fd / 64], ~(1ul << fd % 64), __ATOMIC_RELAXED);
+	return kind;
+}
+
+/* A descriptor that the C library has made of another one. */
+static int duplicated(int fd, int copy)
+{
+	if (copy >= 0 && is_maybe(fd))
+		set_maybe(copy);
+	return copy;
+}
+
+/* ---- which paths are /dev/kvm ---- */
+
+/* The file may not exist; its directory does. */
+static bool is_in_dev(int dir, const char *path, const char *last)
+{
+	char parent[256] = ".";
+	struct stat a, b;
+	size_t n = last - path;
+	int saved = errno;
+	bool same;
+
+	if (n >= sizeof(parent))
+		return false;
+	if (n) {
+		memcpy(parent, path, n);
+		parent[n] = 0;
+	}
+	same = !NEXT(fstatat)(dir, parent, &a, 0) && !NEXT(stat)("/dev", &b) &&
+	       a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+	errno = saved;
+	return same;
+}
+
+static bool is_kvm_at(int dir, const char *path)
+{
+	const char *last;
+
+	if (!path || inside)
+		return false;
+	if (!strcmp(path, "/dev/kvm"))
+		return true;
+	last = strrchr(path, '/');
+	last = last ? last + 1 : path;
+	return !strcmp(last, "kvm") && is_in_dev(dir, path, last);
+}
+
 static bool is_kvm(const char *path)
 {
-	return path && !inside && !strcmp(path, "/dev/kvm");
+	return is_kvm_at(AT_FDCWD, path);
 }
 
 /* An errno-style result from a -errno one. */
@@ -69,11 +151,20 @@ static int result(int r)
 
 static int open_kvm(int flags)
 {
-	int fd = ASK(anykvm_open());
+	int fd;
 
+	if (flags & O_DIRECTORY)
+		fd = -ENOTDIR;
+	else if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
+		fd = -EEXIST;
+	else
+		fd = ASK(anykvm_open());
 	/* Ours closes itself on exec; the caller may want it otherwise. */
-	if (fd >= 0 && !(flags & O_CLOEXEC))
-		fcntl(fd, F_SETFD, 0);
+	if (fd >= 0) {
+		set_maybe(fd);
+		if (!(flags & O_CLOEXEC))
+			ASK(fcntl(fd, F_SETFD, 0));
+	}
 	trace_open(fd);
 	return result(fd);
 }
@@ -106,7 +197,8 @@ PUBLIC int name(int dir, const char *path, int flags, ...)			\
 	va_start(ap, flags);							\
 	mode = mode_argument(flags, ap);					\
 	va_end(ap);								\
-	return is_kvm(path) ? open_kvm(flags) : NEXT(name)(dir, path, flags, mode); \
+	return is_kvm_at(dir, path) ? open_kvm(flags) :				\
+		NEXT(name)(dir, path, flags, mode);				\
 }
 DEFINE_OPENAT(openat)
 DEFINE_OPENAT(openat64)
@@ -129,12 +221,12 @@ PUBLIC int __open64_2(const char *path, int flags)
 
 PUBLIC int __openat_2(int dir, const char *path, int flags)
 {
-	return is_kvm(path) ? open_kvm(flags) : NEXT(__openat_2)(dir, path, flags);
+	return is_kvm_at(dir, path) ? open_kvm(flags) : NEXT(__openat_2)(dir, path, flags);
 }
 
 PUBLIC int __openat64_2(int dir, const char *path, int flags)
 {
-	return is_kvm(path) ? open_kvm(flags) : NEXT(__openat64_2)(dir, path, flags);
+	return is_kvm_at(dir, path) ? open_kvm(flags) : NEXT(__openat64_2)(dir, path, flags);
 }
 
 #define DEFINE_FOPEN(name)							\
@@ -152,24 +244,30 @@ DEFINE_FOPEN(fopen64)
 
 /* ---- is it there? ---- */
 
+/* To be read and written by all, and executed by none. */
+static int access_kvm(int mode)
+{
+	return mode & X_OK ? result(-EACCES) : 0;
+}
+
 PUBLIC int access(const char *path, int mode)
 {
-	return is_kvm(path) ? 0 : NEXT(access)(path, mode);
+	return is_kvm(path) ? access_kvm(mode) : NEXT(access)(path, mode);
 }
 
 PUBLIC int euidaccess(const char *path, int mode)
 {
-	return is_kvm(path) ? 0 : NEXT(euidaccess)(path, mode);
+	return is_kvm(path) ? access_kvm(mode) : NEXT(euidaccess)(path, mode);
 }
 
 PUBLIC int eaccess(const char *path, int mode)
 {
-	return is_kvm(path) ? 0 : NEXT(eaccess)(path, mode);
+	return is_kvm(path) ? access_kvm(mode) : NEXT(eaccess)(path, mode);
 }
 
 PUBLIC int faccessat(int dir, const char *path, int mode, int flags)
 {
-	return is_kvm(path) ? 0 : NEXT(faccessat)(dir, path, mode, flags);
+	return is_kvm_at(dir, path) ? access_kvm(mode) : NEXT(faccessat)(dir, path, mode, flags);
 }
 
 /* The character device that a machine with KVM has. */
@@ -193,17 +291,25 @@ DEFINE_STAT(stat64, stat64)
 DEFINE_STAT(lstat, stat)
 DEFINE_STAT(lstat64, stat64)
 
+#define DEFINE_FSTAT(name, type)						\
+PUBLIC int name(int fd, struct type *st)					\
+{										\
+	return kind_of(fd) == ANYKVM_SYSTEM ? FILL_STAT(st) : NEXT(name)(fd, st); \
+}
+DEFINE_FSTAT(fstat, stat)
+DEFINE_FSTAT(fstat64, stat64)
+
 #define DEFINE_FSTATAT(name, type)						\
 PUBLIC int name(int dir, const char *path, struct type *st, int flags)		\
 {										\
-	return is_kvm(path) ? FILL_STAT(st) : NEXT(name)(dir, path, st, flags);	\
+	return is_kvm_at(dir, path) ? FILL_STAT(st) : NEXT(name)(dir, path, st, flags); \
 }
 DEFINE_FSTATAT(fstatat, stat)
 DEFINE_FSTATAT(fstatat64, stat64)
 
 PUBLIC int statx(int dir, const char *path, int flags, unsigned int mask, struct statx *st)
 {
-	if (!is_kvm(path))
+	if (!is_kvm_at(dir, path))
 		return NEXT(statx)(dir, path, flags, mask, st);
 	memset(st, 0, sizeof(*st));
 	st->stx_mask = STATX_TYPE | STATX_MODE | STATX_NLINK;
@@ -219,6 +325,7 @@ PUBLIC int statx(int dir, const char *path, int flags, unsigned int mask, struct
 
 PUBLIC int ioctl(int fd, unsigned long request, ...)
 {
+	struct trace_call trace;
 	va_list ap;
 	void *arg;
 	int r;
@@ -226,15 +333,82 @@ PUBLIC int ioctl(int fd, unsigned long request, ...)
 	va_start(ap, request);
 	arg = va_arg(ap, void *);
 	va_end(ap);
-	if (_IOC_TYPE(request) != KVMIO || inside || !ASK(anykvm_owns(fd)))
+	if (_IOC_TYPE(request) != KVMIO || inside)
 		return NEXT(ioctl)(fd, request, arg);
-	trace_enter(fd, request, arg);
+	trace_enter(&trace, fd, request, arg);
 	r = ASK(anykvm_ioctl(fd, request, arg));
-	trace_leave(fd, request, arg, r);
+	/* An unknown request to an object of ours, or somebody else's descriptor. */
+	if ((r == -ENOTTY || r == -EBADF) && ASK(anykvm_kind(fd)) == ANYKVM_NONE)
+		return NEXT(ioctl)(fd, request, arg);
+	set_maybe(fd);
+	if (r >= 0 && (request == KVM_CREATE_VM || request == KVM_CREATE_VCPU))
+		set_maybe(r);
+	trace_leave(&trace, fd, request, arg, r);
 	return result(r);
+}
+
+/* Neither the system object nor those behind it are files to be read or written. */
+PUBLIC ssize_t read(int fd, void *buf, size_t n)
+{
+	return kind_of(fd) == ANYKVM_NONE ? NEXT(read)(fd, buf, n) : result(-EINVAL);
+}
+
+PUBLIC ssize_t write(int fd, const void *buf, size_t n)
+{
+	return kind_of(fd) == ANYKVM_NONE ? NEXT(write)(fd, buf, n) : result(-EINVAL);
 }
 
 PUBLIC int close(int fd)
 {
-	return !inside && ASK(anykvm_owns(fd)) ? result(ASK(anykvm_close(fd))) : NEXT(close)(fd);
+	return kind_of(fd) == ANYKVM_NONE ? NEXT(close)(fd) : result(ASK(anykvm_close(fd)));
 }
+
+PUBLIC int dup(int fd)
+{
+	return duplicated(fd, NEXT(dup)(fd));
+}
+
+/* What the copy takes the place of may have been the last descriptor of an object. */
+static int replaced(int fd, int copy, bool was_maybe)
+{
+	if (copy >= 0 && was_maybe && !inside) {
+		int saved = errno;
+
+		inside = true;
+		anykvm_collect();
+		inside = false;
+		errno = saved;
+	}
+	return duplicated(fd, copy);
+}
+
+PUBLIC int dup2(int fd, int copy)
+{
+	bool was_maybe = is_maybe(copy);
+
+	return replaced(fd, NEXT(dup2)(fd, copy), was_maybe);
+}
+
+PUBLIC int dup3(int fd, int copy, int flags)
+{
+	bool was_maybe = is_maybe(copy);
+
+	return replaced(fd, NEXT(dup3)(fd, copy, flags), was_maybe);
+}
+
+#define DEFINE_FCNTL(name)							\
+PUBLIC int name(int fd, int command, ...)					\
+{										\
+	va_list ap;								\
+	void *arg;								\
+	int r;									\
+										\
+	va_start(ap, command);							\
+	arg = va_arg(ap, void *);						\
+	va_end(ap);								\
+	r = NEXT(name)(fd, command, arg);					\
+	return command == F_DUPFD || command == F_DUPFD_CLOEXEC ?		\
+		duplicated(fd, r) : r;						\
+}
+DEFINE_FCNTL(fcntl)
+DEFINE_FCNTL(fcntl64)

@@ -11,11 +11,16 @@
  * and by whatever way of closing; a second description of the same file, which we keep, sees whether
  * the lock is still there. That is looked at on each anykvm_close and whenever a descriptor is made.
  * Where /proc cannot be read there is no second description, and descriptors are counted instead.
+ *
+ * A descriptor may also have come from another process, by exec or a socket. The memfd's name tells such
+ * a one. The system object has no state, so any process can serve it; VMs and vCPUs stay where they
+ * were made, as with Linux.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -40,6 +45,13 @@ struct os_fd {
 };
 
 #define BUCKETS	64
+
+/* Names of memfds, and how the kernel shows them in /proc/self/fd. */
+#define NAME_PREFIX	"anykvm:"
+#define SYSTEM_NAME	"kvm"
+#define SHOWN_PREFIX	"/memfd:" NAME_PREFIX
+#define SHOWN_SUFFIX	" (deleted)"
+#define SEALS		(F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)
 
 static struct {
 	struct os_mutex lock;
@@ -164,7 +176,7 @@ int os_fd_prepare(const char *name, size_t size, struct os_fd **out, void **mem)
 	int saved = errno, r = 0;
 	struct os_fd *f;
 	struct stat st;
-	char path[32];
+	char path[32], full_name[64];
 
 	user_fork_init();
 	collect(NULL);
@@ -173,14 +185,15 @@ int os_fd_prepare(const char *name, size_t size, struct os_fd **out, void **mem)
 		return -ENOMEM;
 	f->ours = -1;
 	f->size = size;
-	f->fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	snprintf(full_name, sizeof(full_name), NAME_PREFIX "%s", name);
+	f->fd = memfd_create(full_name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (f->fd < 0) {
 		r = -errno;
 		goto out;
 	}
 	/* The size is sealed: a file cut short would turn our accesses into SIGBUS. */
 	if (ftruncate(f->fd, size) ||
-	    fcntl(f->fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) ||
+	    fcntl(f->fd, F_ADD_SEALS, SEALS) ||
 	    fstat(f->fd, &st)) {
 		r = -errno;
 		goto out;
@@ -263,9 +276,42 @@ static const struct os_fd_ops system_ops = { .ioctl = system_ioctl };
 int anykvm_open(void)
 {
 	struct os_fd *f;
-	int r = os_fd_prepare("kvm", 0, &f, NULL);
+	int r = os_fd_prepare(SYSTEM_NAME, 0, &f, NULL);
 
 	return r ? r : os_fd_publish(f, &system_ops, NULL);
+}
+
+/* What fd is that is not in the table: made elsewhere, perhaps. */
+static enum anykvm_kind foreign_kind(int fd)
+{
+	char path[32], shown[96];
+	int saved = errno;
+	ssize_t n = -1;
+
+	if (fcntl(fd, F_GET_SEALS) == SEALS) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		n = readlink(path, shown, sizeof(shown) - 1);
+	}
+	errno = saved;
+	if (n < 0)
+		return ANYKVM_NONE;
+	shown[n] = 0;
+	if (!strcmp(shown, SHOWN_PREFIX SYSTEM_NAME SHOWN_SUFFIX))
+		return ANYKVM_SYSTEM;
+	return strncmp(shown, SHOWN_PREFIX, strlen(SHOWN_PREFIX)) ? ANYKVM_NONE : ANYKVM_OBJECT;
+}
+
+/* An ioctl on a descriptor that this process did not make. */
+static long foreign_ioctl(int fd, unsigned long request, void *arg)
+{
+	switch (foreign_kind(fd)) {
+	case ANYKVM_SYSTEM:
+		return system_ioctl(NULL, (u32)request, (u64)arg);
+	case ANYKVM_OBJECT:
+		return -EIO;
+	default:
+		return fcntl(fd, F_GETFD) < 0 ? -EBADF : -ENOTTY;
+	}
 }
 
 int anykvm_ioctl(int fd, unsigned long request, void *arg)
@@ -274,7 +320,7 @@ int anykvm_ioctl(int fd, unsigned long request, void *arg)
 	long r;
 
 	if (!f)
-		return fcntl(fd, F_GETFD) < 0 ? -EBADF : -ENOTTY;
+		return (int)foreign_ioctl(fd, request, arg);
 	/* Objects belong to the process that made them; the system object has no state. */
 	if (f->foreign && f->obj)
 		r = -EIO;
@@ -290,7 +336,7 @@ int anykvm_close(int fd)
 	int r = 0;
 
 	if (!f)
-		return -EBADF;
+		return foreign_kind(fd) == ANYKVM_NONE ? -EBADF : close(fd) ? -errno : 0;
 	if (close(fd))
 		r = -errno;
 	collect(f);
@@ -298,13 +344,22 @@ int anykvm_close(int fd)
 	return r;
 }
 
-bool anykvm_owns(int fd)
+void anykvm_collect(void)
+{
+	if (READ_ONCE(table.used))
+		collect(NULL);
+}
+
+enum anykvm_kind anykvm_kind(int fd)
 {
 	struct os_fd *f = get(fd);
+	enum anykvm_kind kind;
 
-	if (f)
-		put(f);
-	return f;
+	if (!f)
+		return foreign_kind(fd);
+	kind = f->obj ? ANYKVM_OBJECT : ANYKVM_SYSTEM;
+	put(f);
+	return kind;
 }
 
 /* ---- fork ---- */
