@@ -11,6 +11,7 @@
 const struct command *const commands[] = {
 	&command_run,
 	&command_doctor,
+	&command_shim,
 	&command_help,
 	&command_version,
 	NULL,
