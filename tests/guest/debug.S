@@ -121,6 +121,7 @@ TEST(single_step_rep, LONG, "TF: a REP instruction steps once an iteration, RIP 
 	gate	DB_VECTOR, db_note
 	movl	$SCRATCH, %edi
 	movl	$3, %ecx
+	TOUCH(SCRATCH)
 	SET_TF
 1:	rep stosb
 2:	pushfq
@@ -167,6 +168,7 @@ TEST(single_step_mov_ss, LONG, "TF: no trap right after MOV SS, but after the ne
 	WRONG(PARAVIRT, "its emulator, which runs ring 0, traps at once")
 	gate	DB_VECTOR, db_note_once
 	movl	$KDS, %ebx
+	TOUCH(gdt + KDS)
 	SET_TF
 	movl	%ebx, %ss
 	nop
@@ -355,6 +357,7 @@ TEST(mov_ss_data, LONG, "a data breakpoint in MOV SS waits for the next instruct
 	WRONG(TCG, "QEMU's TCG traps at once")
 	gate	DB_VECTOR, db_note
 	movl	$KDS, SCRATCH
+	TOUCH(gdt + KDS)
 	set_dr	0, SCRATCH
 	set_dr7 BREAK(0, 3, 1)
 	movw	SCRATCH, %ss
@@ -429,6 +432,7 @@ TEST(user_step, LONG, "TF in ring 3 traps to ring 0 with TF clear there"):
 1:	nop
 2:	nop
 	MODE64
+	TOUCH(1b)
 	movq	%rsp, EXC_KSTACK
 	movl	$3f, EXC_RESUME
 	pushq	$(UDS | 3)

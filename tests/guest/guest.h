@@ -242,8 +242,9 @@ test_##name
 		  ((base) & 0xff000000)), gdt + SEL(n) + 4
 
 /*
- * Memory that an exception or a task switch is about to use. QEMU's emulation of SVM loses its
- * place where a nested page fault comes in the middle of either.
+ * Memory that an exception, a task switch or a single step is about to use. Emulated
+ * virtualization loses its place where a nested page fault comes in the middle: QEMU's SVM in the
+ * first two, Bochs' VMX in the last.
  */
 #define TOUCH(address)	lock orl $0, address
 
