@@ -15,6 +15,8 @@
 struct kvm;
 struct kvm_vcpu;
 struct x86_lapic;
+struct jit_target;
+struct soft_block;
 
 /* General registers by encoding; then two pseudo-registers that make addresses uniform. */
 enum {
@@ -136,6 +138,15 @@ struct x86_cpu {
 	u64 lin_mask;			/* ~0 in 64-bit mode, else 0xffffffff */
 	u64 tlb_ctx[2];			/* address space number by bit 63 of the address */
 	struct x86_tlb_entry *tlb;	/* the table of the current access mode */
+	struct x86_jit {		/* the translator's, while its code runs: cpu/soft/jit */
+		u64 page;		/* linear address of the page that the code is from */
+		u64 epoch;		/* what a key of jit_target has on top */
+		struct jit_target *targets;
+		u64 tmp;
+		u32 flags;		/* arithmetic flags: SF, ZF, AF, PF, CF in bits 15:8, OF in bit 0 */
+		u32 edge;
+		struct soft_block *block;	/* that the edge leaves from */
+	} jit;
 	struct x86_segment seg[X86_NR_SEGS];
 	bool careful;			/* running one instruction with all checks: MMIO, ports, stepping */
 	bool watch;			/* breakpoints or the VMM's single step: every instruction carefully */
@@ -148,6 +159,7 @@ struct x86_cpu {
 	const u8 *stop;			/* run->immediate_exit, polled before each block */
 
 	struct x86_fault fault;		/* valid after X86_FAULT */
+	u32 spins;			/* PAUSEs executed */
 	u64 fault_rip;			/* RIP of the instruction that is being run carefully */
 
 	u64 cr0, cr2, cr3, cr4, cr8, efer;

@@ -51,7 +51,7 @@ D(pdep) D(pext) D(sarx) D(shlx) D(shrx) D(rorx) D(mulx)
 D(movs) D(stos) D(lods) D(cmps) D(scas)
 
 /* nop.c */
-D(nop) D(fence) D(clflush) D(ud) D(random)
+D(nop) D(pause) D(fence) D(clflush) D(ud) D(random)
 
 #undef D
 

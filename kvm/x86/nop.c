@@ -3,6 +3,7 @@
  * Instructions that change no register: NOP, hints, prefetches, fences, cache flushes, UD; and the
  * random numbers, which change one without reading any.
  */
+#include "kvm/core/kvm.h"
 #include "kvm/x86/alu.h"
 #include "kvm/x86/handlers_int.h"
 
@@ -11,6 +12,17 @@ static int do_nop(struct x86_cpu *c, const struct x86_insn *i)
 	return X86_OK;
 }
 X86_HANDLER(nop, do_nop);
+
+/* A vCPU that spins waits for another one, whose thread may be waiting for this CPU. */
+#define SPINS_BEFORE_YIELD	256
+
+static int do_pause(struct x86_cpu *c, const struct x86_insn *i)
+{
+	if (++c->spins % SPINS_BEFORE_YIELD == 0 && c->vcpu->kvm->nr_vcpus > 1)
+		os_yield();
+	return X86_OK;
+}
+X86_HANDLER(pause, do_pause);
 
 /* The host orders its own accesses as the guest's processor would, but for fences. */
 static int do_fence(struct x86_cpu *c, const struct x86_insn *i)

@@ -80,7 +80,7 @@ X86_FOR_CONDITIONS(CONDITION_ROWS)
 { T1(0x8f, "pop"), MODRM_(0), OPS(W(E, V)), H(pop_e), .attr = X86_A_D64 | NF },
 
 /* 90 is XCHG only with REX.B; F3 does not matter to that. */
-{ T1(0x90, "pause"), NOMODRM_Z(0), PF3, H(nop), .attr = NF },
+{ T1(0x90, "pause"), NOMODRM_Z(0), PF3, H(pause), .attr = NF },
 { T1(0x90, "nop"), NOMODRM_Z(0), H(nop), .attr = NF },
 Z_ROWS(T1, 0x90, "xchg", OPS(RW(Z, V), RW(ACC, V)), H(xchg), .attr = NF)
 { T1(0x98, "cbw"), NOMODRM, H(cbw), .attr = NF },
