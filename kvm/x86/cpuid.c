@@ -255,7 +255,9 @@ static void add_basic(struct sink *s, u32 leaf, u32 max, const u32 *words)
 	case 1:
 		/* EBX: the CLFLUSH size; APIC ID and number of threads are the VMM's. */
 		h.r[EBX] &= 0xff00;
-		h.r[ECX] = words[X86_FW_1_ECX];
+		/* The deadline timer depends on who has the local APIC: KVM_CAP_TSC_DEADLINE_TIMER
+		 * says that it is there where KVM_CREATE_IRQCHIP made one. */
+		h.r[ECX] = words[X86_FW_1_ECX] & ~BITOF(X86_FEATURE_TSC_DEADLINE);
 		h.r[EDX] = words[X86_FW_1_EDX];
 		add(s, 1, 0, false, h);
 		break;
