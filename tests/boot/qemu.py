@@ -1,0 +1,658 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Debian's QEMU, which nobody here wrote, on our KVM API: qemu.py --anykvm PROGRAM [--only PATTERN]
+
+Each case starts `anykvm shim qemu-system-x86_64 -accel kvm ...` and holds what the guest says
+against what it should. What is not installed (QEMU itself, GRUB, OVMF, gdb, memtest86+) is skipped.
+TAP on standard output.
+"""
+
+import argparse
+import contextlib
+import glob
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.dirname(HERE))
+sys.path.insert(0, HERE)
+
+from console import Console, Ended, Timeout  # noqa: E402
+from tap import Tap  # noqa: E402
+
+QEMU = "qemu-system-x86_64"
+OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
+OVMF_VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+MEMTEST = "/boot/memtest86+x64.bin"
+
+# Far above what it takes on an idle machine.
+LIMIT = 240
+
+
+class Skip(Exception):
+    """Something that the case needs is not there."""
+
+
+class Fail(Exception):
+    """The guest or QEMU did not do what it should."""
+
+
+def need(*programs):
+    for program in programs:
+        if not shutil.which(program):
+            raise Skip(f"{program} is not installed")
+
+
+def need_file(path, package):
+    if not os.path.exists(path):
+        raise Skip(f"{package} is not installed")
+
+
+def fetch(package, arch="amd64"):
+    result = subprocess.run([os.path.join(TOP, "scripts", "fetch-package"), "--arch", arch, package],
+                            check=False, stdout=subprocess.PIPE, text=True)
+    if result.returncode:
+        raise Skip(f"{package} cannot be fetched")
+    return result.stdout.strip()
+
+
+class Kernel:
+    """A Debian kernel and its modules."""
+
+    def __init__(self, package, arch="amd64"):
+        self.directory = fetch(package, arch)
+        self.arch = arch
+        self.image = sorted(glob.glob(f"{self.directory}/boot/vmlinuz-*"))[-1]
+        self.modules = None
+
+    def with_dependencies(self, names):
+        """Paths of modules, each behind those that it needs; without those built in."""
+        if self.modules is None:
+            files = glob.glob(f"{self.directory}/lib/modules/**/*.ko", recursive=True)
+            self.modules = {os.path.basename(f)[:-3].replace("-", "_"): f for f in files}
+        order = []
+
+        def add(name):
+            path = self.modules.get(name)
+            if not path or path in order:
+                return
+            with open(path, "rb") as file:
+                depends = re.search(rb"\0depends=([^\0]*)\0", file.read())
+            for other in depends[1].decode().split(","):
+                add(other.replace("-", "_"))
+            order.append(path)
+
+        for name in names:
+            add(name)
+        return order
+
+
+class Qmp:
+    """A QEMU's control socket."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(LIMIT)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.socket.connect(path)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+        self.file = self.socket.makefile("rw")
+        self.file.readline()
+        self.command("qmp_capabilities")
+
+    def command(self, name, **arguments):
+        self.file.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
+        self.file.flush()
+        while True:
+            line = self.file.readline()
+            if not line:
+                raise Fail(f"{name}: QEMU has gone")
+            answer = json.loads(line)
+            if "error" in answer:
+                raise Fail(f"{name}: {answer['error']['desc']}")
+            if "return" in answer:
+                return answer["return"]
+
+    def monitor(self, line):
+        """A line for the human's monitor, whose answer is text, and none where all is well."""
+        return self.command("human-monitor-command", **{"command-line": line}).strip()
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+
+class Guest(Console):
+    """A QEMU with its first serial port here, and its control socket."""
+
+    def __init__(self, suite, *options, machine="pc", cpu="host", cpus=1, memory="256M",
+                 irqchip=None):
+        accel = "kvm" + (f",kernel-irqchip={irqchip}" if irqchip else "")
+        self.path = os.path.join(suite.work, f"qmp{suite.number()}")
+        super().__init__([*suite.prefix, QEMU, "-accel", accel, "-machine", machine, "-cpu", cpu,
+                          "-smp", str(cpus), "-m", memory, "-nodefaults", "-display", "none",
+                          "-serial", "stdio", "-qmp", f"unix:{self.path},server=on,wait=off",
+                          *options])
+        self.control = None
+
+    @property
+    def qmp(self):
+        if not self.control:
+            self.control = Qmp(self.path)
+        return self.control
+
+    def user_space(self, cpus=1, machine="x86_64", limit=LIMIT):
+        match = self.expect(rb"user space: processors=(\d+) machine=(\S+)", limit)
+        if (int(match[1]), match[2].decode()) != (cpus, machine):
+            raise Fail(match[0].decode())
+
+    def do(self, line, expect=None, limit=LIMIT):
+        """Has the guest's shell do a line, and waits for its success. Returns what it printed."""
+        start = self.seen
+        self.send(line.encode() + b"\n")
+        match = self.expect(rb"status=(\d+)", limit)
+        text = self.output[start:self.seen].decode(errors="replace")
+        if match[1] != b"0":
+            raise Fail(f"{line}: {text}")
+        if expect and not re.search(expect, text):
+            raise Fail(f"{line}: no {expect} in {text}")
+        return text
+
+    def power_off(self):
+        self.send(b"poweroff -f\n")
+        self.end()
+
+    def end(self, status=0):
+        found = self.wait(60)
+        if found != status:
+            raise Fail(f"QEMU ended with status {found}")
+
+    def close(self):
+        if self.control:
+            self.control.close()
+        super().close()
+
+
+class Suite:
+    def __init__(self, args, work):
+        self.prefix = [args.anykvm, "shim", "--"]
+        self.work = work
+        self.tap = Tap()
+        self.only = re.compile(args.only)
+        self.kernels = {}
+        self.count = 0
+
+    def number(self):
+        self.count += 1
+        return self.count
+
+    def path(self, name):
+        return os.path.join(self.work, name)
+
+    def kernel(self, flavour="cloud-amd64", arch="amd64"):
+        if flavour not in self.kernels:
+            self.kernels[flavour] = Kernel(f"linux-image-{flavour}", arch)
+        return self.kernels[flavour]
+
+    def initrd(self, kernel, modules=(), files=()):
+        busybox = fetch("busybox-static", kernel.arch)
+        path = self.path(f"initrd{self.number()}")
+        paths = kernel.with_dependencies(modules)
+        order = f"{path}.order"
+        with open(order, "w", encoding="ascii") as file:
+            file.writelines(f"{os.path.basename(p)}\n" for p in paths)
+        subprocess.run([os.path.join(TOP, "scripts", "mkcpio"), path, "dev/", "modules/",
+                        f"bin/busybox={busybox}/bin/busybox", f"init={HERE}/qemu-init",
+                        f"modules/order={order}", *files,
+                        *(f"modules/{os.path.basename(p)}={p}" for p in paths)], check=True)
+        return path
+
+    def linux(self, flavour="cloud-amd64", arch="amd64", modules=(), cmdline=""):
+        """Options of QEMU to boot a kernel directly."""
+        kernel = self.kernel(flavour, arch)
+        return ["-kernel", kernel.image, "-initrd", self.initrd(kernel, modules), "-append",
+                f"console=ttyS0 quiet panic=-1 {cmdline}", "-no-reboot"]
+
+    @contextlib.contextmanager
+    def case(self, name):
+        """Runs its body as one result."""
+        started = time.monotonic()
+        try:
+            yield
+            self.tap.result(True, name)
+            self.tap.note(f"{time.monotonic() - started:.1f} s")
+        except Skip as why:
+            self.tap.skip(name, str(why))
+        except (Fail, Timeout, Ended, OSError, subprocess.SubprocessError) as error:
+            self.tap.result(False, name, str(error).splitlines() +
+                            [f"after {time.monotonic() - started:.1f} s"])
+
+    def wanted(self, name):
+        return self.only.search(name)
+
+    @contextlib.contextmanager
+    def guest(self, *args, **options):
+        """A guest; what it printed last explains a failure."""
+        guest = Guest(self, *args, **options)
+        try:
+            yield guest
+        except (Fail, Timeout, Ended) as error:
+            raise Fail("\n".join([str(error), *guest.tail(25)])) from error
+        finally:
+            guest.close()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+# ---- kernels, machines, processors, interrupt controllers ----
+
+BOOTS = (
+    # flavour, architecture, options of the guest
+    ("cloud-amd64", "amd64", {"machine": "pc", "cpus": 1}),
+    ("cloud-amd64", "amd64", {"machine": "q35", "cpus": 4}),
+    ("cloud-amd64", "amd64", {"machine": "microvm", "cpus": 2}),
+    ("cloud-amd64", "amd64", {"machine": "pc", "cpus": 2, "cpu": "max"}),
+    ("cloud-amd64", "amd64", {"machine": "q35", "cpus": 2, "cpu": "EPYC"}),
+    ("cloud-amd64", "amd64", {"machine": "pc", "cpus": 1, "cpu": "qemu64"}),
+    ("cloud-amd64", "amd64", {"machine": "pc", "cpus": 2, "irqchip": "split"}),
+    ("cloud-amd64", "amd64", {"machine": "q35", "cpus": 2, "irqchip": "split"}),
+    ("cloud-amd64", "amd64", {"machine": "pc", "cpus": 2, "irqchip": "off"}),
+    ("cloud-amd64", "amd64", {"machine": "q35", "cpus": 1, "irqchip": "off"}),
+    ("amd64", "amd64", {"machine": "q35", "cpus": 2}),
+    ("686", "i386", {"machine": "pc", "cpus": 2}),
+)
+
+
+def boots(suite):
+    for flavour, arch, options in BOOTS:
+        name = f"boot: {flavour}, " + ", ".join(f"{k}={v}" for k, v in options.items())
+        if not suite.wanted(name):
+            continue
+        with suite.case(name):
+            with suite.guest(*suite.linux(flavour, arch), **options) as guest:
+                # microvm's machine has nothing to power off with: it resets, which ends it.
+                guest.user_space(options["cpus"], "i686" if arch == "i386" else "x86_64")
+                guest.send(b"reboot -f\n" if options["machine"] == "microvm" else b"poweroff -f\n")
+                guest.end()
+
+
+# ---- firmware and boot loaders ----
+
+def make_iso(suite):
+    """A medium that both firmwares boot by GRUB, from CD and disk alike."""
+    need("grub-mkrescue", "xorriso", "mformat")
+    path = suite.path("grub.iso")
+    if os.path.exists(path):
+        return path
+    kernel = suite.kernel()
+    tree = suite.path("iso")
+    os.makedirs(f"{tree}/boot/grub", exist_ok=True)
+    shutil.copy(kernel.image, f"{tree}/boot/vmlinuz")
+    shutil.copy(suite.initrd(kernel), f"{tree}/boot/initrd")
+    with open(f"{tree}/boot/grub/grub.cfg", "w", encoding="ascii") as file:
+        file.write("serial --unit=0 --speed=115200\n"
+                   "terminal_input serial console\nterminal_output serial console\n"
+                   "echo GRUB on $grub_platform\n"
+                   "linux /boot/vmlinuz console=ttyS0 quiet panic=-1\n"
+                   "initrd /boot/initrd\nboot\n")
+    subprocess.run(["grub-mkrescue", "-o", path, tree], check=True, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL)
+    return path
+
+
+def ovmf(suite):
+    need_file(OVMF_CODE, "ovmf")
+    variables = suite.path(f"vars{suite.number()}")
+    shutil.copy(OVMF_VARS, variables)
+    return ["-drive", f"if=pflash,format=raw,readonly=on,file={OVMF_CODE}",
+            "-drive", f"if=pflash,format=raw,file={variables}"]
+
+
+GRUBS = (
+    # name, machine, firmware, how the medium is attached
+    ("SeaBIOS, IDE disk on pc", "pc", "pc", ["-drive", "file={},format=raw,if=ide,readonly=off"]),
+    ("SeaBIOS, virtio disk on q35", "q35", "pc", ["-drive", "file={},format=raw,if=virtio"]),
+    ("SeaBIOS, AHCI CD on q35", "q35", "pc", ["-cdrom", "{}"]),
+    ("OVMF, virtio disk on q35", "q35", "efi", ["-drive", "file={},format=raw,if=virtio"]),
+    ("OVMF, IDE CD on pc", "pc", "efi", ["-cdrom", "{}"]),
+)
+
+
+def grubs(suite):
+    for what, machine, platform, drive in GRUBS:
+        name = f"GRUB: {what}"
+        if not suite.wanted(name):
+            continue
+        with suite.case(name):
+            medium = make_iso(suite)
+            firmware = ovmf(suite) if platform == "efi" else []
+            with suite.guest(*firmware, "-snapshot", *(d.format(medium) for d in drive),
+                             "-device", "VGA", "-no-reboot", machine=machine, memory="512M",
+                             cpus=2) as guest:
+                guest.expect(b"GRUB on " + platform.encode(), 2 * LIMIT)
+                guest.user_space(2)
+                guest.power_off()
+
+    name = "GRUB: rescue prompt"
+    if suite.wanted(name):
+        with suite.case(name):
+            need("grub-mkimage")
+            # Boots to GRUB's core alone, which finds nothing of what it should go on with.
+            core = suite.path("core.img")
+            subprocess.run(["grub-mkimage", "-O", "i386-pc", "-o", core, "-p", "(hd0)/none",
+                            "biosdisk"], check=True)
+            with open("/usr/lib/grub/i386-pc/boot.img", "rb") as file:
+                boot = bytearray(file.read())
+            boot[0x66:0x68] = b"\x90\x90"   # as grub-bios-setup does for disks
+            disk = suite.path("rescue.img")
+            with open(core, "rb") as file, open(disk, "wb") as out:
+                out.write(boot + file.read())
+                out.truncate(1 << 20)
+            with suite.guest("-drive", f"file={disk},format=raw,if=ide,snapshot=on", "-fw_cfg",
+                             "name=etc/sercon-port,string=", *sercon(suite)) as guest:
+                guest.expect(rb"grub rescue>", LIMIT)
+                guest.send(b"set\r")
+                guest.expect(rb"prefix=\(hd0\)/none", LIMIT)
+
+
+def sercon(suite):
+    """Has SeaBIOS show its screen on the first serial port."""
+    path = suite.path("sercon")
+    with open(path, "wb") as file:
+        file.write((0x3f8).to_bytes(2, "little"))
+    return ["-fw_cfg", f"name=etc/sercon-port,file={path}"]
+
+
+def option_roms(suite):
+    name = "iPXE: to its network boot"
+    if suite.wanted(name):
+        with suite.case(name):
+            with suite.guest("-nic", "user,model=virtio-net-pci", "-boot", "n", *sercon(suite),
+                             machine="q35") as guest:
+                guest.expect(rb"iPXE", LIMIT)
+                guest.expect(rb"net0: 52:54:00", LIMIT)
+                # The DHCP server is QEMU's.
+                guest.expect(rb"net0: 10\.0\.2\.15/", LIMIT)
+
+
+def memtest(suite):
+    name = "memtest86+: starts its tests and finds no error"
+    if suite.wanted(name):
+        with suite.case(name):
+            need_file(MEMTEST, "memtest86+")
+            with suite.guest("-kernel", MEMTEST, "-append", "console=ttyS0,115200", "-device",
+                             "VGA", memory="32M") as guest:
+                guest.expect(rb"Memtest86\+", LIMIT)
+                guest.expect(rb"Test(?s:.*)#1", LIMIT)
+                if re.search(rb"Errors:\s*[1-9]", guest.output):
+                    raise Fail("memory errors")
+
+
+# ---- devices ----
+
+EMULATED = ("e1000", "ata_piix", "ahci", "sd_mod", "uhci_hcd", "xhci_pci", "usbhid", "hid_generic",
+            "evdev")
+VIRTIO = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "virtio_console",
+          "virtio_balloon")
+
+
+def pattern_disk(suite, name, size=4 << 20):
+    path = suite.path(name)
+    with open(path, "wb") as file:
+        file.write(b"".join(b"%015d\n" % n for n in range(size // 16)))
+    return path
+
+
+def check_disk(guest, device):
+    """Reads the pattern, writes to it, and reads that back past the page cache."""
+    guest.do(f"dd if=/dev/{device} bs=16 skip=262143 count=1 2>/dev/null", "0000000000262143")
+    guest.do("dd if=/dev/urandom of=/tmp/r bs=64k count=16 2>/dev/null")
+    guest.do(f"dd if=/tmp/r of=/dev/{device} bs=64k 2>/dev/null; sync; "
+             "echo 3 >/proc/sys/vm/drop_caches; "
+             f"dd if=/dev/{device} of=/tmp/r2 bs=64k count=16 2>/dev/null; cmp /tmp/r /tmp/r2")
+
+
+def devices(suite):
+    name = "devices: IDE, e1000, VGA and USB keyboard on pc"
+    if suite.wanted(name):
+        with suite.case(name):
+            disk = pattern_disk(suite, "ide.img")
+            with suite.guest(*suite.linux("amd64", modules=EMULATED), "-drive",
+                             f"file={disk},format=raw,if=ide", "-nic", "user,model=e1000",
+                             "-device", "VGA", "-usb", "-device", "usb-kbd",
+                             machine="pc", cpus=2, memory="512M") as guest:
+                guest.user_space(2)
+                check_disk(guest, "sda")
+                guest.do("ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; "
+                         "ping -c 3 10.0.2.2", "3 packets received")
+                guest.do("sleep 3; grep -l -i keyboard /sys/class/input/*/device/name", "name")
+                # A key typed at the USB keyboard arrives in the guest.
+                guest.send(b"for i in /sys/class/input/event*; do grep -q 'QEMU USB Key' "
+                           b"$i/device/name && e=/dev/input/${i##*/}; done; echo reading $e; "
+                           b"dd if=$e bs=24 count=1 2>/dev/null | wc -c\n")
+                guest.expect(rb"reading /dev/input/event\d+", LIMIT)
+                time.sleep(1)
+                guest.qmp.monitor("sendkey a")
+                guest.expect(rb"\s24\s", LIMIT)
+                guest.expect(rb"status=0", LIMIT)
+                guest.power_off()
+
+    name = "devices: AHCI and XHCI on q35"
+    if suite.wanted(name):
+        with suite.case(name):
+            disk = pattern_disk(suite, "ahci.img")
+            with suite.guest(*suite.linux("amd64", modules=EMULATED), "-drive",
+                             f"file={disk},format=raw,if=none,id=d", "-device", "ide-hd,drive=d",
+                             "-device", "qemu-xhci", "-device", "usb-kbd",
+                             machine="q35", cpus=2, memory="512M") as guest:
+                guest.user_space(2)
+                guest.do("sleep 2; ls -l /sys/block/sda", "ata")
+                check_disk(guest, "sda")
+                guest.do("cat /sys/class/input/*/device/name", "QEMU USB Keyboard")
+                guest.power_off()
+
+    for irqchip in "on", "split", "off":
+        name = f"devices: virtio disk, network and random numbers, kernel-irqchip={irqchip}"
+        if suite.wanted(name):
+            with suite.case(name):
+                disk = pattern_disk(suite, f"virtio-{irqchip}.img")
+                with suite.guest(*suite.linux(modules=VIRTIO), "-drive",
+                                 f"file={disk},format=raw,if=virtio", "-nic",
+                                 "user,model=virtio-net-pci", "-device", "virtio-rng-pci",
+                                 machine="q35", cpus=2, irqchip=irqchip) as guest:
+                    guest.user_space(2)
+                    check_disk(guest, "vda")
+                    guest.do("ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; "
+                             "ping -c 3 10.0.2.2", "3 packets received")
+                    guest.do("dd if=/dev/hwrng bs=64 count=1 2>/dev/null | wc -c", r"\b64\b")
+                    guest.power_off()
+
+
+# ---- state ----
+
+# A guest that would notice if a register, a page or a timer did not come along.
+BUSY = ("dd if=/dev/urandom of=/tmp/data bs=64k count=128 2>/dev/null; "
+        "sha256sum </tmp/data >/tmp/sum; "
+        "(i=0; while :; do i=$((i+1)); echo $i >/tmp/count; "
+        "[ \"$(sha256sum </tmp/data)\" = \"$(cat /tmp/sum)\" ] || echo BROKEN; done) &")
+STILL = ("a=$(cat /tmp/count); sleep 2; b=$(cat /tmp/count); echo count $a $b; [ $b -gt $a ] && "
+         "[ \"$(sha256sum </tmp/data)\" = \"$(cat /tmp/sum)\" ]")
+
+
+def still_well(guest):
+    # The count is rewritten at any moment: an empty one is no failure.
+    for attempt in range(3):
+        try:
+            guest.do(STILL)
+            break
+        except Fail:
+            if attempt == 2:
+                raise
+    if b"BROKEN" in guest.output:
+        raise Fail("the guest's memory or computing changed")
+
+
+def state(suite):
+    for irqchip in "on", "split", "off":
+        name = f"state: savevm and loadvm, 2 vCPUs, kernel-irqchip={irqchip}"
+        if suite.wanted(name):
+            with suite.case(name):
+                need("qemu-img")
+                image = suite.path(f"snapshots-{irqchip}.qcow2")
+                subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "1G"], check=True)
+                with suite.guest(*suite.linux(modules=VIRTIO), "-drive",
+                                 f"file={image},format=qcow2,if=virtio", cpus=2,
+                                 irqchip=irqchip) as guest:
+                    guest.user_space(2)
+                    guest.do(BUSY)
+                    guest.do("v=before")
+                    answer = guest.qmp.monitor("savevm one")
+                    if answer:
+                        raise Fail(answer)
+                    still_well(guest)
+                    guest.do("v=after; echo v is $v", "v is after")
+                    for _ in range(2):
+                        answer = guest.qmp.monitor("loadvm one")
+                        if answer:
+                            raise Fail(answer)
+                        guest.do("echo v is $v", "v is before")
+                        still_well(guest)
+                        guest.do("v=again")
+                    guest.power_off()
+
+    for irqchip in "on", "split", "off":
+        name = f"state: live migration over TCP, 2 vCPUs, kernel-irqchip={irqchip}"
+        if suite.wanted(name):
+            with suite.case(name):
+                port = free_port()
+                disk = pattern_disk(suite, f"migration-{irqchip}.img")
+                options = [*suite.linux(modules=VIRTIO), "-drive",
+                           f"file={disk},format=raw,if=virtio,cache=none,snapshot=on"]
+                with suite.guest(*options, cpus=2, irqchip=irqchip) as source, \
+                        suite.guest(*options, "-incoming", f"tcp:127.0.0.1:{port}", cpus=2,
+                                    irqchip=irqchip) as target:
+                    source.user_space(2)
+                    source.do(BUSY)
+                    target.qmp.command("query-status")
+                    source.qmp.command("migrate", uri=f"tcp:127.0.0.1:{port}")
+                    deadline = time.monotonic() + LIMIT
+                    while True:
+                        info = source.qmp.command("query-migrate")
+                        if info.get("status") == "completed":
+                            break
+                        if info.get("status") == "failed" or time.monotonic() > deadline:
+                            raise Fail(f"migration: {info}")
+                        time.sleep(0.2)
+                    suite.tap.note(f"{name}: down for {info['downtime']} ms, "
+                                   f"{info['ram']['dirty-sync-count']} rounds")
+                    still_well(target)
+                    target.power_off()
+
+
+# ---- debugging ----
+
+def debugging(suite):
+    name = "gdb: breakpoints, watchpoints and single steps"
+    if suite.wanted(name):
+        with suite.case(name):
+            need("gdb")
+            path = suite.path("gdb.sock")
+            # The firmware's first instructions are the same everywhere: a far jump at FFFF0h.
+            with suite.guest(*suite.linux(cmdline="nokaslr"), "-S", "-gdb",
+                             f"unix:{path},server=on,wait=off") as guest:
+                guest.qmp.command("query-status")
+                result = subprocess.run(
+                    ["gdb", "-batch", "-nx", "-ex", "set pagination off",
+                     "-ex", "set architecture i386:x86-64",
+                     "-ex", f"target remote {path}",
+                     "-ex", 'printf "at reset %x\\n", $rip',
+                     "-ex", "stepi", "-ex", 'printf "after one step %x\\n", $rip',
+                     # Linux's own entry, in the direct map's and in the kernel's text.
+                     "-ex", "hbreak *0xffffffff81000000",
+                     "-ex", "continue", "-ex", 'printf "hardware %llx\\n", $rip',
+                     "-ex", "delete", "-ex", "stepi", "-ex", "stepi", "-ex", "stepi",
+                     "-ex", 'printf "stepped %llx\\n", $rip',
+                     "-ex", "x/3i $rip",
+                     "-ex", "set $sp0 = $rsp", "-ex", "watch *(long *)($rsp - 8)",
+                     "-ex", "continue", "-ex", 'printf "watched %llx\\n", $rip',
+                     "-ex", "delete", "-ex", "detach"],
+                    check=False, capture_output=True, text=True, timeout=LIMIT)
+                out = result.stdout
+                for pattern in (r"at reset fff0", r"after one step (?!fff0)[0-9a-f]+",
+                                r"hardware ffffffff81000000",
+                                r"stepped ffffffff810000[0-9a-f]{2}", r"watched ffffffff"):
+                    if not re.search(pattern, out):
+                        raise Fail(f"no {pattern} in:\n{out}\n{result.stderr}")
+                guest.user_space()
+                guest.power_off()
+
+
+# ---- plugging ----
+
+def plugging(suite):
+    name = "hot-plug: a vCPU and memory"
+    if suite.wanted(name):
+        with suite.case(name):
+            with suite.guest(*suite.linux(), cpus="1,maxcpus=3",
+                             memory="256M,slots=4,maxmem=1G") as guest:
+                guest.user_space(1)
+                guest.qmp.command("device_add", driver="host-x86_64-cpu", id="c1",
+                                  **{"socket-id": 1, "core-id": 0, "thread-id": 0})
+                guest.do("for i in 1 2 3 4 5 6 7 8 9; do sleep 1; "
+                         "[ -e /sys/devices/system/cpu/cpu1/online ] && break; done; "
+                         "echo 1 >/sys/devices/system/cpu/cpu1/online; nproc", r"\b2\b")
+                guest.do("taskset 2 sh -c 'echo on two'", "on two")
+                before = guest.do("grep MemTotal /proc/meminfo", r"\d+")
+                guest.qmp.command("object-add", **{"qom-type": "memory-backend-ram", "id": "m",
+                                                   "size": 256 << 20})
+                guest.qmp.command("device_add", driver="pc-dimm", id="d", memdev="m")
+                guest.do("sleep 3; for m in /sys/devices/system/memory/memory*/state; do "
+                         "grep -q offline $m && echo online >$m; done; true")
+                after = guest.do("grep MemTotal /proc/meminfo", r"\d+")
+                grown = (int(re.search(r"(\d+) kB", after)[1]) -
+                         int(re.search(r"(\d+) kB", before)[1]))
+                if grown < 240 << 10:
+                    raise Fail(f"memory grew by {grown} KiB")
+                guest.do("dd if=/dev/zero of=/dev/shm/x bs=1M count=300 2>/dev/null; "
+                         "mkdir /t; mount -t tmpfs -o size=400M t /t; "
+                         "dd if=/dev/zero of=/t/x bs=1M count=300 2>/dev/null; ls -l /t/x",
+                         "314572800")
+                guest.power_off()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--anykvm", required=True)
+    parser.add_argument("--only", default="", help="run those whose names this expression finds")
+    args = parser.parse_args()
+
+    if not shutil.which(QEMU):
+        print(f"1..0 # SKIP {QEMU} is not installed")
+        return 0
+    with tempfile.TemporaryDirectory() as work:
+        suite = Suite(args, work)
+        for group in boots, grubs, option_roms, memtest, devices, state, debugging, plugging:
+            group(suite)
+    return suite.tap.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
