@@ -153,14 +153,16 @@ X86_HANDLER_SIZES(loop, NULL, loop_16, loop_32, loop_64);
 X86_HANDLER_SIZES(loope, NULL, loope_16, loope_32, loope_64);
 X86_HANDLER_SIZES(loopne, NULL, loopne_16, loopne_32, loopne_64);
 
-/* BOUND: two signed limits in memory, the lower first. The upper is not read where the lower fails. */
+/* BOUND: two signed limits in memory, the lower first. The upper is not read where the lower fails.
+ */
 static __always_inline int bound(struct x86_cpu *c, const struct x86_insn *i, u32 size)
 {
 	s64 index = size == 2 ? (s16)c->regs[i->reg] : (s32)c->regs[i->reg], limit;
 	u64 ea = x86_ea(c, i), lin, v;
 
 	for (u32 n = 0; n < 2; n++) {
-		int r = x86_lin(c, i->seg, (ea + n * size) & x86_addr_mask(i), size, X86_READ, &lin);
+		int r = x86_lin(c, i->seg, (ea + n * size) & x86_addr_mask(i), size, X86_READ,
+				&lin);
 
 		if (unlikely(r))
 			return r;

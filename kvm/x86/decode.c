@@ -3,10 +3,10 @@
  * From bytes to struct x86_insn, by the instruction table (SDM volume 2, chapter 2; APM volume 3,
  * chapter 1). Pure: it sees bytes, a code size and a set of features, and nothing of the guest.
  *
- * An instruction is prefixes, then an opcode in one of four maps, perhaps modrm with what belongs to
- * it, perhaps immediates. The rows of an opcode are tried in order once its modrm byte is known; the
- * row then says what follows. What depends on more than that (privilege, real mode, CR0.TS) is for
- * whoever executes the row's attributes.
+ * An instruction is prefixes, then an opcode in one of four maps, perhaps modrm with what belongs
+ * to it, perhaps immediates. The rows of an opcode are tried in order once its modrm byte is known;
+ * the row then says what follows. What depends on more than that (privilege, real mode, CR0.TS) is
+ * for whoever executes the row's attributes.
  */
 #include "kvm/os/os.h"
 #include "kvm/x86/cpu.h"
@@ -32,7 +32,9 @@ struct decode {
 	u8 mod, reg, rm;	/* of modrm, three bits each at most */
 };
 
-static const u8 prefix_bytes[] = { 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3 };
+static const u8 prefix_bytes[] = {
+	0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3
+};
 
 static bool host_is_amd(void)
 {
@@ -447,7 +449,8 @@ static int decode_modrm(struct decode *s, const struct x86_opcode *row, struct x
 
 	out->reg = s->reg | (s->rex & 4) << 1;
 	if (row->attr & X86_A_X87)
-		out->imm2 = s->mod << 6 | s->reg << 3 | s->rm;	/* part of the opcode that FOP shows */
+		/* part of the opcode that FOP shows */
+		out->imm2 = s->mod << 6 | s->reg << 3 | s->rm;
 	/* Moves to and from control and debug registers take any mod for a register. */
 	if (s->mod == 3 || row_has_operand(row, X86_OP_R)) {
 		out->rm = s->rm | (s->rex & 1) << 3;
@@ -562,7 +565,9 @@ static int decode_immediates(struct decode *s, const struct x86_opcode *row, str
 int x86_decode(const struct x86_decoder *d, const u8 *bytes, u32 n, int mode, const u32 *features,
 	       struct x86_insn *out)
 {
-	struct decode s = { .bytes = bytes, .n = min(n, (u32)INSN_MAX), .mode = mode, .seg = -1, .vvvv = 0xf };
+	struct decode s = {
+		.bytes = bytes, .n = min(n, (u32)INSN_MAX), .mode = mode, .seg = -1, .vvvv = 0xf
+	};
 	const struct x86_opcode *row = NULL;
 	int r;
 

@@ -53,8 +53,8 @@ static __always_inline u64 x86_reg_get(struct x86_cpu *c, const struct x86_insn 
 }
 
 /* A 32-bit write clears the upper half; 8- and 16-bit writes leave the rest. */
-static __always_inline void x86_reg_set(struct x86_cpu *c, const struct x86_insn *i, u32 r, u32 size,
-					u64 val)
+static __always_inline void x86_reg_set(struct x86_cpu *c, const struct x86_insn *i, u32 r,
+					u32 size, u64 val)
 {
 	switch (size) {
 	case 1:
@@ -77,7 +77,8 @@ static __always_inline u64 x86_addr_mask(const struct x86_insn *i)
 	return i->addrsize == 8 ? ~0ull : i->addrsize == 4 ? 0xffffffffull : 0xffffull;
 }
 
-static __always_inline void x86_addr_reg_set(struct x86_cpu *c, const struct x86_insn *i, u32 r, u64 val)
+static __always_inline void x86_addr_reg_set(struct x86_cpu *c, const struct x86_insn *i, u32 r,
+					     u64 val)
 {
 	if (likely(i->addrsize == 8))
 		c->regs[r] = val;
@@ -196,7 +197,8 @@ static __always_inline int x86_operand_write(struct x86_cpu *c, const struct x86
 }
 
 /* The modrm operand, register or memory. */
-static __always_inline int x86_rm_get(struct x86_cpu *c, const struct x86_insn *i, u32 size, u64 *val)
+static __always_inline int x86_rm_get(struct x86_cpu *c, const struct x86_insn *i, u32 size,
+				      u64 *val)
 {
 	if (i->flags & X86_I_MEM)
 		return x86_operand_read(c, i, size, val);
@@ -208,7 +210,8 @@ static __always_inline int x86_rm_get(struct x86_cpu *c, const struct x86_insn *
  * Read, compute, write without a LOCK: x86_modify_begin gives the old value, having checked that
  * the operand can be written; x86_modify_end stores the new one.
  */
-static __always_inline int x86_modify_begin(struct x86_cpu *c, u64 lin, u32 size, void **host, u64 *val)
+static __always_inline int x86_modify_begin(struct x86_cpu *c, u64 lin, u32 size, void **host,
+					    u64 *val)
 {
 	int r = x86_rmw(c, lin, size, host);
 

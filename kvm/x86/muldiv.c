@@ -115,7 +115,10 @@ static __always_inline bool idiv_overflows_64(u64 hi, u64 lo, u64 v)
 		v = -v;
 	if (div_overflows(hi, v))
 		return true;
-	__asm__("divq %[v]" : "=a" (quotient), "=d" (remainder) : "a" (lo), "d" (hi), [v] "r" (v) : "cc");
+	__asm__("divq %[v]"
+		: "=a"(quotient), "=d"(remainder)
+		: "a"(lo), "d"(hi), [v] "r"(v)
+		: "cc");
 	return quotient > (1ull << 63) - !result_negative;
 }
 
@@ -211,14 +214,16 @@ static void set_arith(struct x86_cpu *c, u64 flags)
 	c->rflags = (c->rflags & ~(u64)X86_RFLAGS_ARITH) | flags;
 }
 
-/* Flags of a addition or subtraction of `bits`, whose result is r: what the manuals leave undefined in the
- * decimal instructions is, on AMD's processors, that of the correction as such. */
+/* Flags of a addition or subtraction of `bits`, whose result is r: what the manuals leave undefined
+ * in the decimal instructions is, on AMD's processors, that of the correction as such. */
 static u64 sum_flags(u16 a, u16 b, u16 r, u32 bits, bool subtract)
 {
 	u16 overflow = subtract ? (a ^ b) & (a ^ r) : ~(a ^ b) & (a ^ r);
 
-	return flag((overflow >> (bits - 1)) & 1, X86_RFLAGS_OF) | flag((r >> (bits - 1)) & 1, X86_RFLAGS_SF) |
-	       flag(!(bits == 8 ? (u8)r : r), X86_RFLAGS_ZF) | flag(!__builtin_parity((u8)r), X86_RFLAGS_PF);
+	return flag((overflow >> (bits - 1)) & 1, X86_RFLAGS_OF) |
+	       flag((r >> (bits - 1)) & 1, X86_RFLAGS_SF) |
+	       flag(!(bits == 8 ? (u8)r : r), X86_RFLAGS_ZF) |
+	       flag(!__builtin_parity((u8)r), X86_RFLAGS_PF);
 }
 
 /* DAA and DAS differ in the sign of their corrections. */
@@ -293,7 +298,8 @@ X86_HANDLER(aam, do_aam);
 
 static int do_aad(struct x86_cpu *c, const struct x86_insn *i)
 {
-	u8 al = c->regs[X86_RAX], ah = c->regs[X86_RAX] >> 8, tens = ah * (u8)i->imm, result = al + tens;
+	u8 al = c->regs[X86_RAX], ah = c->regs[X86_RAX] >> 8, tens = ah * (u8)i->imm,
+	   result = al + tens;
 
 	*(u16 *)&c->regs[X86_RAX] = result;
 	set_arith(c, sum_flags(al, tens, result, 8, false) | flag(result < al, X86_RFLAGS_CF) |

@@ -3,10 +3,11 @@
  * MOVS, STOS, LODS, CMPS, SCAS, with and without REP (SDM volume 1, 7.3.9).
  *
  * A repeated instruction works in bulk where it can: as many elements as lie in one page of plain
- * memory, by the host's own repeated instruction, which has the right meaning for overlap, direction
- * and flags. What remains (an element across two pages, a device, a checked segment) goes one at a
- * time. After each bulk or element the registers are exact, so that a fault or an interrupt between
- * elements leaves what the processor would: RIP at the instruction, the rest still to be done.
+ * memory, by the host's own repeated instruction, which has the right meaning for overlap,
+ * direction and flags. What remains (an element across two pages, a device, a checked segment) goes
+ * one at a time. After each bulk or element the registers are exact, so that a fault or an
+ * interrupt between elements leaves what the processor would: RIP at the instruction, the rest
+ * still to be done.
  */
 #include "kvm/x86/alu.h"
 #include "kvm/x86/handlers_int.h"
@@ -40,7 +41,8 @@ static __always_inline int index_read(struct x86_cpu *c, const struct x86_insn *
 	return x86_read_size(c, lin, size, val);
 }
 
-static __always_inline int index_write(struct x86_cpu *c, const struct x86_insn *i, u32 size, u64 val)
+static __always_inline int index_write(struct x86_cpu *c, const struct x86_insn *i, u32 size,
+				       u64 val)
 {
 	u64 lin;
 	int r = x86_lin(c, dst_seg(c), c->regs[X86_RDI] & x86_addr_mask(i), size, X86_WRITE, &lin);
@@ -81,7 +83,8 @@ static __always_inline void compare(struct x86_cpu *c, u32 size, u64 a, u64 b)
 enum string_op { MOVS, STOS, LODS, CMPS, SCAS };
 
 /* One element of op; registers move only if all went well. */
-static __always_inline int one(struct x86_cpu *c, const struct x86_insn *i, enum string_op op, u32 size)
+static __always_inline int one(struct x86_cpu *c, const struct x86_insn *i, enum string_op op,
+			       u32 size)
 {
 	u64 a, b;
 	int r;
@@ -196,8 +199,8 @@ static u64 plain_run(struct x86_cpu *c, const struct x86_insn *i, int seg, u32 r
 
 /* As many elements as can be had at once; CMPS and SCAS stop behind the first whose ZF differs from
  * `repe`. Returns the number done, registers updated. */
-static __always_inline u64 bulk(struct x86_cpu *c, const struct x86_insn *i, enum string_op op, u32 size,
-				u64 count, bool repe)
+static __always_inline u64 bulk(struct x86_cpu *c, const struct x86_insn *i, enum string_op op,
+				u32 size, u64 count, bool repe)
 {
 	u64 n = count, left, ax = c->regs[X86_RAX];
 	u8 *src = NULL, *dst = NULL;
@@ -260,8 +263,8 @@ static __always_inline int repeat(struct x86_cpu *c, const struct x86_insn *i, e
 		x86_addr_reg_set(c, i, X86_RCX, count);
 		if (conditional && !!(c->rflags & X86_RFLAGS_ZF) != repe)
 			break;
-		/* A device's answers are kept for one element, a debugger sees each, an interrupt comes
-		 * between any two. */
+		/* A device's answers are kept for one element, a debugger sees each, an interrupt
+		 * comes between any two. */
 		if (count && (c->careful || READ_ONCE(c->attention))) {
 			c_rip(c) -= i->len;
 			if (c->mode != X86_MODE_64)

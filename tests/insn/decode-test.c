@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The decoder alone: lengths against Capstone's over random bytes in three modes, too few bytes, too
- * many prefixes.
+ * The decoder alone: lengths against Capstone's over random bytes in three modes, too few bytes,
+ * too many prefixes.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,7 +47,9 @@ static void fail(const char *what, const u8 *b, int mode, int ours, int theirs)
 /* Random bytes, with prefixes and escapes more often than chance has them. */
 static void random_bytes(u8 *b)
 {
-	static const u8 prefixes[] = { 0x66, 0x67, 0xf2, 0xf3, 0x2e, 0x36, 0x64, 0x65, 0x40, 0x48, 0x41, 0x4f };
+	static const u8 prefixes[] = {
+		0x66, 0x67, 0xf2, 0xf3, 0x2e, 0x36, 0x64, 0x65, 0x40, 0x48, 0x41, 0x4f,
+	};
 	u32 n = 0;
 
 	while (n < 4 && rnd() % 3 == 0)
@@ -175,13 +177,13 @@ static void test_single(void)
 		{ X86_MODE_32, 1, { 0x06 } },
 		{ X86_MODE_64, -1, { 0x66, 0xc5, 0xf8, 0x58, 0xc0 } },	/* VEX after 66 */
 		{ X86_MODE_64, -1, { 0x48, 0xc5, 0xf8, 0x58, 0xc0 } },	/* VEX after REX */
-		{ X86_MODE_64, -1, { 0xc5, 0xf0, 0x77 } },		/* vvvv of vzeroupper not 1111 */
+		{ X86_MODE_64, -1, { 0xc5, 0xf0, 0x77 } },		/* vzeroupper vvvv */
 		{ X86_MODE_64, 3, { 0xc5, 0xf8, 0x77 } },
 		{ X86_MODE_32, 2, { 0xc5, 0x00 } },			/* lds */
 		{ X86_MODE_32, 2, { 0x62, 0x00 } },			/* bound */
 		{ X86_MODE_64, -1, { 0x62, 0x00, 0x00, 0x00, 0x00, 0x00 } },
 		{ X86_MODE_64, 2, { 0x41, 0x90 } },			/* xchg r8, rax */
-		{ X86_MODE_64, 10, { 0x48, 0xb8, 1, 2, 3, 4, 5, 6 } },	/* mov rax, imm64: two bytes short here */
+		{ X86_MODE_64, 10, { 0x48, 0xb8, 1, 2, 3, 4, 5, 6 } },	/* mov rax, imm64 */
 		{ X86_MODE_16, 3, { 0x8b, 0x46, 0x10 } },		/* mov ax, [bp+16] */
 		{ X86_MODE_64, -1, { 0x0f, 0x0a } },
 		{ X86_MODE_64, -1, { 0x8f, 0xc8 } },			/* pop /1 is XOP */

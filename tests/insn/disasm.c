@@ -7,7 +7,8 @@
 #ifdef HAVE_CAPSTONE
 #include <capstone/capstone.h>
 
-int disassemble(const unsigned char *bytes, size_t n, int bits, unsigned long long addr, char *text, size_t size)
+int disassemble(const unsigned char *bytes, size_t n, int bits, unsigned long long addr, char *text,
+		size_t size)
 {
 	static csh handles[3];
 	int which = bits == 16 ? 0 : bits == 32 ? 1 : 2, len = 0;
@@ -27,7 +28,8 @@ int disassemble(const unsigned char *bytes, size_t n, int bits, unsigned long lo
 	return len;
 }
 #else
-int disassemble(const unsigned char *bytes, size_t n, int bits, unsigned long long addr, char *text, size_t size)
+int disassemble(const unsigned char *bytes, size_t n, int bits, unsigned long long addr, char *text,
+		size_t size)
 {
 	(void)bytes; (void)n; (void)bits; (void)addr;
 	if (size)

@@ -52,17 +52,19 @@ static u32 rows[4096], nr_rows;
 
 static const struct { const char *name, *why; } not_natively[] = {
 	{ "syscall", "system call" }, { "sysret", "system call" }, { "sysenter", "system call" },
-	{ "sysexit", "system call" }, { "int", "system call" }, { "int1", "trap" }, { "int3", "trap" },
-	{ "into", "trap" }, { "call far", "far transfer" }, { "jmp far", "far transfer" },
+	{ "sysexit", "system call" }, { "int", "system call" },
+	{ "int1", "trap" }, { "int3", "trap" }, { "into", "trap" }, { "call far", "far transfer" }, { "jmp far", "far transfer" },
 	{ "ret far", "far transfer" }, { "iret", "far transfer" },
 	{ "vmcall", "hypercall" }, { "vmmcall", "hypercall" },
 	{ "monitor", "enabled by the host's kernel or not" },
 	{ "mwait", "enabled by the host's kernel or not" },
-	{ "lar", "descriptor tables" }, { "lsl", "descriptor tables" }, { "verr", "descriptor tables" },
-	{ "verw", "descriptor tables" }, { "sldt", "descriptor tables" }, { "str", "descriptor tables" },
-	{ "sgdt", "descriptor tables" }, { "sidt", "descriptor tables" }, { "smsw", "control register" },
-	{ "les", "descriptor tables" }, { "lds", "descriptor tables" }, { "lss", "descriptor tables" },
-	{ "lfs", "descriptor tables" }, { "lgs", "descriptor tables" },
+	{ "lar", "descriptor tables" }, { "lsl", "descriptor tables" },
+	{ "verr", "descriptor tables" }, { "verw", "descriptor tables" },
+	{ "sldt", "descriptor tables" }, { "str", "descriptor tables" },
+	{ "sgdt", "descriptor tables" }, { "sidt", "descriptor tables" },
+	{ "les", "descriptor tables" }, { "lds", "descriptor tables" },
+	{ "lss", "descriptor tables" }, { "lfs", "descriptor tables" },
+	{ "lgs", "descriptor tables" }, { "smsw", "control register" },
 	{ "xgetbv", "the host's XCR0 has more" },
 };
 
@@ -127,8 +129,9 @@ u32 generate_rows(void)
 static u64 integer(struct rng *r)
 {
 	static const u64 edges[] = {
-		0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff,
-		0x7fffffffffffffff, 0x8000000000000000, ~0ull, ~0ull - 1, 0x99, 0x9a, 0x0f, 0x10,
+		0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff,
+		0x7fffffff, 0x80000000, 0xffffffff, 0x7fffffffffffffff, 0x8000000000000000,
+		~0ull, ~0ull - 1, 0x99, 0x9a, 0x0f, 0x10,
 	};
 
 	switch (below(r, 8)) {
@@ -153,7 +156,8 @@ static u64 noncanonical(struct rng *r)
 	return (0x800000000000ull | rnd(r) << 48) & ~(1ull << 63);
 }
 
-/* A double, or two floats, near what matters: zeros, denormals, infinities, NaNs, ordinary numbers. */
+/* A double, or two floats, near what matters: zeros, denormals, infinities, NaNs,
+ * ordinary numbers. */
 static u64 floats(struct rng *r)
 {
 	static const u64 doubles[] = {
@@ -164,9 +168,9 @@ static u64 floats(struct rng *r)
 		0x380fffffffffffff, 0x47efffffe0000000, 0x36a0000000000000, 0x3fefffffffffffff,
 	};
 	static const u32 singles[] = {
-		0, 0x80000000, 1, 0x007fffff, 0x00800000, 0x7f7fffff, 0x7f800000, 0xff800000, 0x7fc00000,
-		0x7f800001, 0xffc00000, 0x3f800000, 0xbf800000, 0x3fc00000, 0x4b800000, 0x4f000000,
-		0xcf000000, 0x33000000, 0x477fe000, 0x38800000, 0x3f7fffff,
+		0, 0x80000000, 1, 0x007fffff, 0x00800000, 0x7f7fffff, 0x7f800000, 0xff800000,
+		0x7fc00000, 0x7f800001, 0xffc00000, 0x3f800000, 0xbf800000, 0x3fc00000, 0x4b800000,
+		0x4f000000, 0xcf000000, 0x33000000, 0x477fe000, 0x38800000, 0x3f7fffff,
 	};
 	u64 hi, lo;
 
@@ -210,13 +214,16 @@ static void put16(u8 *p, u16 v)
 /* An extended-precision number. */
 static void extended(struct rng *r, u8 *p)
 {
-	static const u16 exponents[] = { 0, 0, 1, 0x3fff, 0x4000, 0x3ffe, 0x7ffe, 0x7fff, 0x7fff, 0x403e, 0x401e };
+	static const u16 exponents[] = {
+		0, 0, 1, 0x3fff, 0x4000, 0x3ffe, 0x7ffe, 0x7fff, 0x7fff, 0x403e, 0x401e,
+	};
 	static const u64 mantissas[] = {
 		0, 1, 0x8000000000000000, 0x8000000000000001, 0xc000000000000000, 0xffffffffffffffff,
 		0x4000000000000000, 0x7fffffffffffffff,
 	};
 	u64 m = one_in(r, 2) ? mantissas[below(r, ARRAY_SIZE(mantissas))] : rnd(r) | 1ull << 63;
-	u16 e = one_in(r, 2) ? exponents[below(r, ARRAY_SIZE(exponents))] : 0x3fff - 16 + below(r, 64);
+	u16 e = one_in(r, 2) ? exponents[below(r, ARRAY_SIZE(exponents))]
+			     : 0x3fff - 16 + below(r, 64);
 
 	if (one_in(r, 16)) {
 		e = rnd(r);
@@ -288,19 +295,21 @@ static bool uses_opsize(const struct x86_opcode *op)
 		if (op->op[i].kind == X86_OP_NONE)
 			continue;
 		any = true;
-		if (op->op[i].kind != X86_OP_SEG && (s == X86_SZ_V || s == X86_SZ_Z || s == X86_SZ_ENV ||
-						     s == X86_SZ_STATE))
+		if (op->op[i].kind != X86_OP_SEG &&
+		    (s == X86_SZ_V || s == X86_SZ_Z || s == X86_SZ_ENV || s == X86_SZ_STATE))
 			return true;
 	}
 	return !any || (op->attr & (X86_A_D64 | X86_A_F64));
 }
 
-static void put_legacy_prefixes(struct rng *r, struct encoding *e, const struct x86_opcode *op, int mode)
+static void put_legacy_prefixes(struct rng *r, struct encoding *e, const struct x86_opcode *op,
+				int mode)
 {
 	static const u8 segments[] = { 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65 };
 	u8 p[16];
 	u32 n = 0;
-	bool vex = op->vex != X86_LEGACY, plain = op->pfx == X86_PFX_ANY || op->pfx == X86_PFX_NOREP;
+	bool plain = op->pfx == X86_PFX_ANY || op->pfx == X86_PFX_NOREP;
+	bool vex = op->vex != X86_LEGACY;
 
 	if (one_in(r, 8))
 		p[n++] = 0x67;
@@ -348,9 +357,12 @@ static void put_legacy_prefixes(struct rng *r, struct encoding *e, const struct 
 	}
 }
 
-static void put_vex(struct rng *r, struct encoding *e, const struct x86_opcode *op, int mode, u8 rex)
+static void put_vex(struct rng *r, struct encoding *e, const struct x86_opcode *op, int mode,
+		    u8 rex)
 {
-	static const u8 pp[] = { [X86_PFX_66] = 1, [X86_PFX_F3] = 2, [X86_PFX_F2] = 3, [X86_PFX_NOREP] = 0 };
+	static const u8 pp[] = {
+		[X86_PFX_66] = 1, [X86_PFX_F3] = 2, [X86_PFX_F2] = 3, [X86_PFX_NOREP] = 0
+	};
 	u8 vvvv = 0xf, l = op->vex == X86_VEX_256, w = rex >> 3;
 
 	if (has_kind(op, X86_OP_H) || has_kind(op, X86_OP_B))
@@ -387,8 +399,8 @@ static void put_disp(struct rng *r, struct encoding *e, u32 size, u32 absolute)
 		put(e, v >> (8 * i));
 }
 
-static void put_modrm(struct rng *r, struct encoding *e, const struct x86_opcode *op, u32 addrsize, bool mode64,
-		      u32 absolute)
+static void put_modrm(struct rng *r, struct encoding *e, const struct x86_opcode *op, u32 addrsize,
+		      bool mode64, u32 absolute)
 {
 	u8 mod = below(r, 4), reg = rnd(r) & 7, rm = rnd(r) & 7, sib;
 
@@ -431,7 +443,8 @@ static void put_modrm(struct rng *r, struct encoding *e, const struct x86_opcode
 }
 
 /* Bytes of a row; what they address without a register is `absolute`. */
-static void encode(struct rng *r, struct encoding *e, const struct x86_opcode *op, int mode, u64 absolute)
+static void encode(struct rng *r, struct encoding *e, const struct x86_opcode *op, int mode,
+		   u64 absolute)
 {
 	u8 rex = 0;
 	u32 addrsize;
@@ -440,7 +453,10 @@ static void encode(struct rng *r, struct encoding *e, const struct x86_opcode *o
 	e->disp_size = 0;
 	put_legacy_prefixes(r, e, op, mode);
 	addrsize = memchr(e->b, 0x67, e->n) ? 1 : 0;
-	addrsize = mode == X86_MODE_64 ? (addrsize ? 4 : 8) : addrsize == (mode == X86_MODE_16) ? 4 : 2;
+	if (mode == X86_MODE_64)
+		addrsize = addrsize ? 4 : 8;
+	else
+		addrsize = addrsize == (mode == X86_MODE_16) ? 4 : 2;
 	if (mode == X86_MODE_64 && one_in(r, 2))
 		rex = rnd(r) & 15;
 	if (op->w == X86_W0)
@@ -614,8 +630,8 @@ static u64 place_linear(struct rng *r, const struct test_case *t, u32 size, bool
 	return DATA_BASE + place(r, size, align);
 }
 
-/* Chooses registers such that the modrm operand is at offset ea in its segment. May miss by a little where one register
- * is both base and index. */
+/* Chooses registers such that the modrm operand is at offset ea in its segment. May miss by a
+ * little where one register is both base and index. */
 static void aim(struct rng *r, struct test_case *t, u64 ea)
 {
 	const struct x86_insn *i = &t->insn;
@@ -719,7 +735,7 @@ static void prepare_stack(struct rng *r, struct test_case *t, struct memory *a, 
 {
 	const struct x86_insn *i = &t->insn;
 	u64 base = case_seg_base(t, X86_SEG_SS), *g = t->in.gpr;
-	u64 sp = place_linear(r, t, 16, false) - base, bp = place_linear(r, t, 16, false) - base, flags;
+	u64 sp = place_linear(r, t, 16, false) - base, bp = place_linear(r, t, 16, false) - base;
 	u32 size = i->opsize;
 	bool free = !(i->flags & X86_I_MEM) || (i->base != X86_RSP && i->index != X86_RSP);
 
@@ -736,13 +752,13 @@ static void prepare_stack(struct rng *r, struct test_case *t, struct memory *a, 
 		poke64(a, b, base + (t->stack16 ? (u16)sp : sp), branch_target(r, t), size);
 	if (named(i->op, "popf")) {
 		/* Not TF, NT: they outlive the instruction. */
-		flags = rnd(r) & ~(u64)(X86_RFLAGS_TF | X86_RFLAGS_NT | X86_RFLAGS_RF);
+		u64 flags = rnd(r) & ~(u64)(X86_RFLAGS_TF | X86_RFLAGS_NT | X86_RFLAGS_RF);
 		poke64(a, b, base + (t->stack16 ? (u16)sp : sp), flags, size);
 	}
 }
 
-static void prepare_string(struct rng *r, struct test_case *t, struct memory *a, struct memory *b, u32 reg, int seg,
-			   u32 size)
+static void prepare_string(struct rng *r, struct test_case *t, struct memory *a, struct memory *b,
+			   u32 reg, int seg, u32 size)
 {
 	const struct x86_insn *i = &t->insn;
 	u64 base = case_seg_base(t, seg), lin = place_linear(r, t, size, false);
@@ -767,8 +783,8 @@ static void prepare_strings(struct rng *r, struct test_case *t, struct memory *a
 		return;
 	/* Overlaps are the interesting ones. */
 	if (has_kind(i->op, X86_OP_X) && has_kind(i->op, X86_OP_Y) && one_in(r, 4))
-		t->in.gpr[X86_RDI] = t->in.gpr[X86_RSI] + below(r, 64) - 32 + case_seg_base(t, i->seg) -
-				     case_seg_base(t, es);
+		t->in.gpr[X86_RDI] = t->in.gpr[X86_RSI] + below(r, 64) - 32 +
+				     case_seg_base(t, i->seg) - case_seg_base(t, es);
 	count = one_in(r, 16) ? below(r, 3 * PAGE_SIZE) : one_in(r, 8) ? 0 : below(r, 40);
 	t->in.gpr[X86_RCX] = count | (rnd(r) & ~mask);
 	/* CMPS and SCAS that go on for a while. */
@@ -811,9 +827,9 @@ static void prepare_gather(struct rng *r, struct test_case *t)
 	u8 *x = t->in.xsave;
 	u32 n = t->insn.index;
 
+	/* With 64-bit indices the upper halves are 0. */
 	for (u32 k = 0; k < 4; k++) {
-		u32 lo = below(r, 512), hi = named(t->insn.op, "vpgatherqd") || named(t->insn.op, "vpgatherqq") ||
-			 named(t->insn.op, "vgatherqps") || named(t->insn.op, "vgatherqpd") ? 0 : below(r, 512);
+		u32 lo = below(r, 512), hi = strstr(t->insn.op->name, "gatherq") ? 0 : below(r, 512);
 
 		put32(x + 160 + 16 * n + 4 * k, k & 1 ? hi : lo);
 		put32(x + XSAVE_YMM + 16 * n + 4 * k, k & 1 ? hi : lo);
@@ -828,7 +844,8 @@ static void prepare_gather(struct rng *r, struct test_case *t)
 }
 
 /* A state image in memory that the instruction reads. */
-static void prepare_state(struct rng *r, struct test_case *t, struct memory *a, struct memory *b, u64 lin)
+static void prepare_state(struct rng *r, struct test_case *t, struct memory *a, struct memory *b,
+			  u64 lin)
 {
 	u8 image[XSAVE_SIZE];
 
@@ -836,12 +853,24 @@ static void prepare_state(struct rng *r, struct test_case *t, struct memory *a, 
 	if (t->insn.op->map != X86_MAP_1)
 		put64(image + XSAVE_HEADER, rnd(r) & 7);
 	poke(a, b, lin, image, sizeof(image));
-	/* The components we both know. */
-	t->in.gpr[X86_RAX] = rnd(r) & 7;
-	t->in.gpr[X86_RDX] = 0;
 }
 
-static u64 prepare_memory(struct rng *r, struct test_case *t, struct memory *a, struct memory *b, u64 lin)
+/* XSAVE and kin: the components that both sides know. */
+static bool choose_components(struct rng *r, struct test_case *t)
+{
+	const struct x86_insn *i = &t->insn;
+
+	if (i->op->map == X86_MAP_1 || i->op->op[0].size != X86_SZ_STATE)
+		return true;
+	if (i->base == X86_RAX || i->index == X86_RAX || i->base == X86_RDX || i->index == X86_RDX)
+		return false;
+	t->in.gpr[X86_RAX] = rnd(r) & 7;
+	t->in.gpr[X86_RDX] = 0;
+	return true;
+}
+
+static u64 prepare_memory(struct rng *r, struct test_case *t, struct memory *a, struct memory *b,
+			  u64 lin)
 {
 	const struct x86_insn *i = &t->insn;
 	u32 size = memory_bytes(i);
@@ -961,7 +990,8 @@ bool generate(u64 seed, u64 number, struct memory *a, struct memory *b, struct t
 	t->mode = choose_mode(r, op);
 	if (op->w == X86_W1 && op->vex == X86_LEGACY && t->mode != X86_MODE_64)
 		return false;
-	t->small_data = t->mode == X86_MODE_16 || (t->mode == X86_MODE_32 && can.ldt && one_in(r, 2));
+	t->small_data = t->mode == X86_MODE_16 ||
+			(t->mode == X86_MODE_32 && can.ldt && one_in(r, 2));
 	t->stack16 = t->mode == X86_MODE_16 && !one_in(r, 4);
 	t->attention = one_in(r, 4);
 	t->careful = one_in(r, 16);
@@ -996,13 +1026,16 @@ bool generate(u64 seed, u64 number, struct memory *a, struct memory *b, struct t
 	prepare_registers(r, t);
 
 	lin = place_linear(r, t, memory_bytes(&t->insn),
-			   (t->insn.op->attr & X86_A_ALIGN) || memory_bytes(&t->insn) >= 16 || one_in(r, 2));
+			   (t->insn.op->attr & X86_A_ALIGN) || memory_bytes(&t->insn) >= 16 ||
+			   one_in(r, 2));
 	if (t->insn.base == X86_REG_RIP) {
 		u32 disp = lin - (CODE_START + len);
 
 		memcpy(e.b + e.disp_at, &disp, 4);
 		t->insn.disp = disp;
 	}
+	if (!choose_components(r, t))
+		return false;
 	if (has_kind(t->insn.op, X86_OP_VSIB))
 		prepare_gather(r, t);
 	if (uses_stack(t->insn.op) && !(t->insn.flags & X86_I_MEM))
@@ -1019,7 +1052,8 @@ bool generate(u64 seed, u64 number, struct memory *a, struct memory *b, struct t
 	base = case_seg_base(t, t->insn.seg);
 	if (named(t->insn.op, "xlat"))
 		t->in.gpr[X86_RBX] = lin - base - below(r, 256);
-	if (named(t->insn.op, "maskmovq") || named(t->insn.op, "maskmovdqu") || named(t->insn.op, "vmaskmovdqu"))
+	if (named(t->insn.op, "maskmovq") || named(t->insn.op, "maskmovdqu") ||
+	    named(t->insn.op, "vmaskmovdqu"))
 		t->in.gpr[X86_RDI] = place_linear(r, t, 16, false) - base;
 	if (named(t->insn.op, "enter")) {
 		u32 size = below(r, 256);

@@ -73,7 +73,8 @@ static void print_result(const char *who, const struct outcome *o)
 {
 	printf("  %s: ", who);
 	if (o->fault)
-		printf("vector %u error %#x cr2 %#llx\n", o->vector, o->error, (unsigned long long)o->cr2);
+		printf("vector %u error %#x cr2 %#llx\n", o->vector, o->error,
+		       (unsigned long long)o->cr2);
 	else
 		printf("done, rip %#llx\n", (unsigned long long)o->out.rip);
 }
@@ -87,7 +88,8 @@ static void print_bytes(const char *name, const u8 *p, u32 n)
 }
 
 /* Every register: what it was, and where the two differ from that or from each other. */
-static void print_registers(const struct test_case *t, const struct outcome *n, const struct outcome *g)
+static void print_registers(const struct test_case *t, const struct outcome *n,
+			    const struct outcome *g)
 {
 	for (u32 i = 0; i < (t->mode == X86_MODE_64 ? 16 : 8); i++) {
 		printf("    %-3s %016llx", gpr_names[i], (unsigned long long)t->in.gpr[i]);
@@ -163,7 +165,8 @@ static void print_memory(void)
 	}
 }
 
-static void report(const struct test_case *t, const struct outcome *n, const struct outcome *g, const char *what)
+static void report(const struct test_case *t, const struct outcome *n, const struct outcome *g,
+		   const char *what)
 {
 	printf("MISMATCH %s: %s (--seed %llu --first %llu --cases 1%s%s)\n",
 	       t->insn.op ? t->insn.op->name : "(undefined)", what, (unsigned long long)opt.seed,
@@ -198,11 +201,13 @@ static void normalise(u8 *x)
 		memset(x + XSAVE_YMM, 0, 256);
 }
 
-/* Does the instruction access memory several times, in an order of the processor's own, so that a fault
- * may come at another of its bytes and find some done? */
+/* Does the instruction access memory several times, in an order of the processor's own, so that a
+ * fault may come at another of its bytes and find some done? */
 static bool piecewise(const struct x86_opcode *op)
 {
-	static const char *const names[] = { "pusha", "popa", "enter", "maskmovq", "maskmovdqu", "vmaskmovdqu" };
+	static const char *const names[] = {
+		"pusha", "popa", "enter", "maskmovq", "maskmovdqu", "vmaskmovdqu",
+	};
 
 	for (u32 i = 0; i < ARRAY_SIZE(names); i++) {
 		if (!strcmp(op->name, names[i]))
@@ -220,7 +225,8 @@ static bool piecewise(const struct x86_opcode *op)
 static bool x87_pieces(const struct x86_opcode *op)
 {
 	for (u32 i = 0; i < ARRAY_SIZE(op->op); i++) {
-		if (op->op[i].size == X86_SZ_T || op->op[i].size == X86_SZ_STATE || op->op[i].size == X86_SZ_ENV)
+		if (op->op[i].size == X86_SZ_T || op->op[i].size == X86_SZ_STATE ||
+		    op->op[i].size == X86_SZ_ENV)
 			return true;
 	}
 	return false;
@@ -249,20 +255,22 @@ static bool same_fault(const struct test_case *t, const struct outcome *n, const
 	/* The host may touch parts of a state area that it then leaves out. */
 	if (n->fault && !g->fault && memory_size(t->insn.op) == X86_SZ_STATE)
 		return n->vector == X86_PF;
-	/* x87 operands that are moved in pieces: the later ones wrap at 64 KiB, or are beyond the limit. */
+	/* x87 operands that are moved in pieces: later ones wrap, or are beyond the limit. */
 	if (!n->fault && g->fault && t->insn.addrsize == 2 && x87_pieces(t->insn.op))
 		return g->vector == X86_GP || g->vector == X86_SS;
 	if (!n->fault || !g->fault)
 		return false;
-	/* A gathered element across the end of 4 GiB: beyond the limit, or wrapping into what is not there. */
-	if (t->mode != X86_MODE_64 && n->vector == X86_GP && g->vector == X86_PF && (u32)g->cr2 > -16u &&
-	    piecewise(t->insn.op))
+	/* A gathered element across the end of 4 GiB: beyond the limit, or wrapping into what is
+	 * not there. */
+	if (t->mode != X86_MODE_64 && n->vector == X86_GP && g->vector == X86_PF &&
+	    (u32)g->cr2 > -16u && piecewise(t->insn.op))
 		return true;
 	/* The host has pages in the upper half, its kernel's. */
 	if (n->vector == X86_PF && g->vector == X86_PF && n->cr2 == g->cr2 && n->cr2 >> 63)
 		return (n->error | X86_PF_P) == (g->error | X86_PF_P);
 	if (piecewise(t->insn.op) || strstr(name, "maskmov"))
-		return n->vector == g->vector || (is_memory_fault(n->vector) && is_memory_fault(g->vector));
+		return n->vector == g->vector ||
+		       (is_memory_fault(n->vector) && is_memory_fault(g->vector));
 	/* Beyond the limit of SS and misaligned: #SS and #GP are of one priority. */
 	if ((t->insn.op->attr & X86_A_ALIGN) && n->vector + g->vector == X86_SS + X86_GP)
 		return true;
@@ -276,8 +284,8 @@ static bool same_fault(const struct test_case *t, const struct outcome *n, const
 /* What differs; NULL: nothing. */
 static const char *compare(const struct test_case *t, struct outcome *n, const struct outcome *g)
 {
-	const u64 flags = X86_RFLAGS_ARITH | X86_RFLAGS_DF | X86_RFLAGS_AC | X86_RFLAGS_ID | X86_RFLAGS_IF |
-			  X86_RFLAGS_IOPL;
+	const u64 flags = X86_RFLAGS_ARITH | X86_RFLAGS_DF | X86_RFLAGS_AC | X86_RFLAGS_ID |
+			  X86_RFLAGS_IF | X86_RFLAGS_IOPL;
 	u64 mask = t->mode == X86_MODE_64 ? ~0ull : 0xffffffff;
 	const u8 *a = n->out.xsave, *b = g->out.xsave;
 
@@ -315,7 +323,8 @@ static const char *compare(const struct test_case *t, struct outcome *n, const s
 			return "vector register";
 	}
 	for (u32 i = 0; i < ARRAY_SIZE(data_pages); i++) {
-		if (memcmp(native_memory.data + data_pages[i], guest_memory.data + data_pages[i], PAGE_SIZE))
+		if (memcmp(native_memory.data + data_pages[i], guest_memory.data + data_pages[i],
+			   PAGE_SIZE))
 			return "memory";
 	}
 	return NULL;
@@ -332,7 +341,9 @@ static void copy_code(const struct test_case *t)
 
 static bool many_prefixes(const struct test_case *t)
 {
-	static const u8 prefixes[] = { 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3 };
+	static const u8 prefixes[] = {
+		0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3,
+	};
 	u32 n = 0;
 
 	while (n < 4 && memchr(prefixes, t->bytes[n], sizeof(prefixes)))
@@ -343,7 +354,8 @@ static bool many_prefixes(const struct test_case *t)
 static void sync_memory(void)
 {
 	for (u32 i = 0; i < ARRAY_SIZE(data_pages); i++)
-		memcpy(guest_memory.data + data_pages[i], native_memory.data + data_pages[i], PAGE_SIZE);
+		memcpy(guest_memory.data + data_pages[i], native_memory.data + data_pages[i],
+		       PAGE_SIZE);
 }
 
 static void run_case(u64 number)
@@ -362,8 +374,8 @@ static void run_case(u64 number)
 
 	native_run(&t, &n);
 	if (!t.insn.op) {
-		/* Undecodable: a fault of decoding is all there is. With many prefixes it may have been
-		 * too long, which the host sees first. */
+		/* Undecodable: a fault of decoding is all there is. With many prefixes it may have
+		 * been too long, which the host sees first. */
 		g = n;
 		g.fault = true;
 		g.vector = n.fault && n.vector == X86_GP && many_prefixes(&t) ? X86_GP : X86_UD;
@@ -437,8 +449,8 @@ static void print_rows(void)
 	printf("%u rows tried of %u; %u skipped:", generate_rows(), x86_optable_size, skipped);
 	for (u32 k = 0; k < nr; k++)
 		printf("%s %s %u", k ? "," : "", reasons[k], counts[k]);
-	printf("\ncode: 64-bit%s%s, FS and GS bases %s\n", can.compat ? ", 32-bit" : "", can.ldt ? ", 16-bit" : "",
-	       can.fsgs ? "yes" : "no");
+	printf("\ncode: 64-bit%s%s, FS and GS bases %s\n", can.compat ? ", 32-bit" : "",
+	       can.ldt ? ", 16-bit" : "", can.fsgs ? "yes" : "no");
 	fflush(stdout);
 }
 
@@ -452,7 +464,8 @@ static void child(u64 number, bool first)
 	if (first)
 		print_rows();
 	if (!generate_rows()) {
-		fprintf(stderr, "insn-test: no row to try%s%s\n", opt.op ? " is named " : "", opt.op ? opt.op : "");
+		fprintf(stderr, "insn-test: no row to try%s%s\n", opt.op ? " is named " : "",
+			opt.op ? opt.op : "");
 		progress->broken = true;
 		_exit(1);
 	}
@@ -508,7 +521,8 @@ static u32 run_all(void)
 		if (WIFEXITED(status))
 			break;
 		printf("MISMATCH: the child died, signal %d (--seed %llu --first %llu --cases 1)\n",
-		       WTERMSIG(status), (unsigned long long)opt.seed, (unsigned long long)progress->number);
+		       WTERMSIG(status), (unsigned long long)opt.seed,
+		       (unsigned long long)progress->number);
 		print_code(progress->bytes, 15, progress->mode);
 		number = progress->number + 1;
 		opt.seconds = budget - (now() - start);
@@ -520,17 +534,24 @@ static u32 run_all(void)
 
 static void usage(FILE *f)
 {
-	fprintf(f, "usage: insn-test [--seed N] [--first N] [--cases N] [--seconds N] [--long] [--op NAME] [--verbose]\n"
-		"Tries random cases of every instruction on this processor and in the interpreter.\n");
+	fprintf(f, "usage: insn-test [--seed N] [--first N] [--cases N] [--seconds N] [--long] "
+		   "[--op NAME] [--verbose]\n"
+		   "Tries random cases of every instruction on this processor and in the "
+		   "interpreter.\n");
 }
 
 static void parse(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "seed", required_argument, NULL, 's' }, { "first", required_argument, NULL, 'f' },
-		{ "cases", required_argument, NULL, 'c' }, { "seconds", required_argument, NULL, 't' },
-		{ "op", required_argument, NULL, 'o' }, { "long", no_argument, NULL, 'l' },
-		{ "verbose", no_argument, NULL, 'v' }, { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 },
+		{ "seed", required_argument, NULL, 's' },
+		{ "first", required_argument, NULL, 'f' },
+		{ "cases", required_argument, NULL, 'c' },
+		{ "seconds", required_argument, NULL, 't' },
+		{ "op", required_argument, NULL, 'o' },
+		{ "long", no_argument, NULL, 'l' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
 	};
 	int o;
 
@@ -578,7 +599,8 @@ int main(int argc, char **argv)
 
 	parse(argc, argv);
 	printf("seed %llu\n", (unsigned long long)opt.seed);
-	progress = mmap(NULL, sizeof(*progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	progress = mmap(NULL, sizeof(*progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			-1, 0);
 	if (progress == MAP_FAILED) {
 		perror("insn-test: mmap");
 		return 1;
@@ -587,8 +609,8 @@ int main(int argc, char **argv)
 	if (opt.verbose) {
 		for (u32 i = 0; i < x86_optable_size && i < MAX_ROWS; i++) {
 			if (progress->run && !progress->row_ok[i])
-				printf("never without a fault: row %u, %s, %02x\n", i, x86_optable[i].name,
-				       x86_optable[i].opcode);
+				printf("never without a fault: row %u, %s, %02x\n", i,
+				       x86_optable[i].name, x86_optable[i].opcode);
 		}
 	}
 	for (u32 i = 0; i < MAX_ROWS; i++) {
@@ -598,7 +620,7 @@ int main(int argc, char **argv)
 			       i < x86_optable_size ? x86_optable[i].opcode : 0);
 	}
 	printf("%llu cases in %.1f s, %llu faulted, %llu mismatches, %u children lost\n",
-	       (unsigned long long)progress->run, now() - start, (unsigned long long)progress->faulted,
-	       (unsigned long long)progress->unlike, died);
+	       (unsigned long long)progress->run, now() - start,
+	       (unsigned long long)progress->faulted, (unsigned long long)progress->unlike, died);
 	return progress->unlike || died || progress->broken || !progress->run;
 }

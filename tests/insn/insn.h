@@ -20,8 +20,8 @@
 #define XSAVE_HEADER	512
 #define XSAVE_YMM	576
 
-/* Offsets of the pages of the data region that are there. READONLY faults on writes; FIRST and LAST are
- * the ends of a 64 KiB segment. */
+/* Offsets of the pages of the data region that are there. READONLY faults on writes; FIRST and LAST
+ * are the ends of a 64 KiB segment. */
 #define DATA_FIRST	0x0000
 #define DATA_RW		0x4000
 #define DATA_RW2	0x5000
@@ -57,7 +57,7 @@ struct outcome {
 	struct state out;
 };
 
-/* One set of the data region's pages: what the instruction sees, and where the test may write it. */
+/* One set of the data region's pages, and where the test may write it. */
 struct memory {
 	u8 *data;		/* DATA_SIZE, holes unused */
 	u8 *code;		/* the code page */
@@ -77,7 +77,8 @@ bool interp_run(const struct test_case *t, struct outcome *o, const char **why);
 
 /* ---- generate.c ---- */
 void generate_init(const struct native_can *can, const struct x86_cpu *c, const char *op);
-/* Makes case `number`. false: there is nothing to run (not encodable here, or not to be run natively). */
+/* Makes case `number`. false: there is nothing to run (not encodable here, or not to be run
+ * natively). */
 bool generate(u64 seed, u64 number, struct memory *a, struct memory *b, struct test_case *t);
 /* Why the row is not tried; NULL: it is. */
 const char *generate_skips(const struct x86_opcode *op);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A case in a vCPU of libanykvm: long mode, CPL 3, page tables that map what the native child has at
- * the same linear addresses with the same rights. The instruction is decoded, bound and called as the
- * software processor's loop does it; a fault is taken from the vCPU instead of being delivered.
+ * A case in a vCPU of libanykvm: long mode, CPL 3, page tables that map what the native child has
+ * at the same linear addresses with the same rights. The instruction is decoded, bound and called
+ * as the software processor's loop does it; a fault is taken from the vCPU instead of being
+ * delivered.
  */
 #include <errno.h>
 #include <string.h>
@@ -90,8 +91,10 @@ static void set_segments(struct x86_cpu *c, const struct test_case *t)
 	if (t->mode == X86_MODE_64) {
 		c->seg[X86_SEG_DS].sel = 0;
 		c->seg[X86_SEG_ES].sel = 0;
-		c->seg[X86_SEG_FS] = segment(0, t->in.fs_base, ~0u, ATTR_DATA | X86_SEG_DB | X86_SEG_G);
-		c->seg[X86_SEG_GS] = segment(0, t->in.gs_base, ~0u, ATTR_DATA | X86_SEG_DB | X86_SEG_G);
+		c->seg[X86_SEG_FS] =
+			segment(0, t->in.fs_base, ~0u, ATTR_DATA | X86_SEG_DB | X86_SEG_G);
+		c->seg[X86_SEG_GS] =
+			segment(0, t->in.gs_base, ~0u, ATTR_DATA | X86_SEG_DB | X86_SEG_G);
 	}
 }
 
@@ -122,8 +125,10 @@ int interp_init(struct memory *mem)
 
 	kvm_vcpu_enter(vcpu);
 	c = &vcpu->cpu;
-	c->cr0 = X86_CR0_PE | X86_CR0_MP | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP | X86_CR0_AM | X86_CR0_PG;
-	c->cr4 = X86_CR4_PAE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_OSXSAVE | X86_CR4_FSGSBASE;
+	c->cr0 = X86_CR0_PE | X86_CR0_MP | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP | X86_CR0_AM |
+		 X86_CR0_PG;
+	c->cr4 = X86_CR4_PAE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_OSXSAVE |
+		 X86_CR4_FSGSBASE;
 	c->cr3 = GPA_PML4;
 	c->efer = X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE | X86_EFER_SCE;
 	c->fpu.xcr0 = 7;
@@ -220,6 +225,7 @@ bool interp_run(const struct test_case *t, struct outcome *o, const char **why)
 		store_fp(c, o->out.xsave);
 	if (r == X86_OK || r == X86_DONE || r == X86_FAULT)
 		return true;
-	*why = r == X86_EXIT ? "the handler wants the VMM, or does not end" : "the handler's result";
+	*why = r == X86_EXIT ? "the handler wants the VMM, or does not end"
+			     : "the handler's result";
 	return false;
 }

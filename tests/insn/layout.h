@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Fixed addresses that C and assembler share: linear addresses of the guest and of the native child alike. */
+/* Fixed addresses that C and assembler share: linear addresses of the guest and of the native child
+ * alike. */
 #ifndef INSN_LAYOUT_H
 #define INSN_LAYOUT_H
 

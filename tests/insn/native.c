@@ -2,8 +2,8 @@
 /*
  * A case on the host's processor.
  *
- * The instruction is put on a page at CODE_START, followed by a jump to the exit stub; all other bytes
- * of the page are INT3. Whatever else happens is a signal: a fault of the instruction, or a
+ * The instruction is put on a page at CODE_START, followed by a jump to the exit stub; all other
+ * bytes of the page are INT3. Whatever else happens is a signal: a fault of the instruction, or a
  * branch that went elsewhere, which shows as a trap or a fetch fault with RIP at its target.
  */
 #include <errno.h>
@@ -86,7 +86,8 @@ void native_on_signal(int signo, siginfo_t *si, void *context)
 static void *map_at(u64 addr, size_t size, int prot, int fd, off_t off)
 {
 	void *p = mmap((void *)addr, size, prot,
-		       (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED) | MAP_FIXED_NOREPLACE, fd, off);
+		       (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED) | MAP_FIXED_NOREPLACE,
+		       fd, off);
 
 	return p == (void *)addr ? p : NULL;
 }
@@ -104,8 +105,11 @@ static bool set_ldt(u32 n, u32 base, u32 limit, bool code, bool big)
 /* The case `nop` in a mode: does the kernel let us be there? */
 static bool works_in(int mode)
 {
-	struct test_case t = { .mode = mode, .small_data = mode == X86_MODE_16, .stack16 = mode == X86_MODE_16,
-			       .bytes = { 0x90 }, .insn = { .len = 1 } };
+	struct test_case t = { .mode = mode,
+			       .small_data = mode == X86_MODE_16,
+			       .stack16 = mode == X86_MODE_16,
+			       .bytes = { 0x90 },
+			       .insn = { .len = 1 } };
 	struct outcome o;
 
 	t.in.rip = mode == X86_MODE_16 ? CODE_START - CODE_BASE : CODE_START;
@@ -117,7 +121,8 @@ static bool works_in(int mode)
 int native_init(struct memory *mem, struct native_can *out)
 {
 	static const int signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP };
-	struct sigaction sa = { .sa_sigaction = native_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+	struct sigaction sa = { .sa_sigaction = native_signal,
+				.sa_flags = SA_SIGINFO | SA_ONSTACK };
 	stack_t stack = { .ss_size = 1 << 18 };
 	u32 eax = 0xd, ebx, ecx = 0, edx;
 	int fd = memfd_create("insn-data", 0);
@@ -130,20 +135,23 @@ int native_init(struct memory *mem, struct native_can *out)
 	for (u32 i = 0; i < ARRAY_SIZE(data_pages); i++) {
 		int prot = data_pages[i] == DATA_READONLY ? PROT_READ : PROT_READ | PROT_WRITE;
 
-		if (!map_at(DATA_BASE + data_pages[i], PAGE_SIZE, prot | MAP_POPULATE, fd, data_pages[i]))
+		if (!map_at(DATA_BASE + data_pages[i], PAGE_SIZE, prot | MAP_POPULATE, fd,
+			    data_pages[i]))
 			return -ENOMEM;
 		/* Present, so that faults say what the guest's say. */
 		(void)*(volatile u8 *)(unsigned long)(DATA_BASE + data_pages[i]);
 	}
 	close(fd);
 	memory.code = map_at(CODE_PAGE, PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, -1, 0);
-	if (!memory.code || !map_at(STUB_PAGE, PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, -1, 0) ||
+	if (!memory.code ||
+	    !map_at(STUB_PAGE, PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, -1, 0) ||
 	    !map_at(CTX, PAGE_SIZE, PROT_READ | PROT_WRITE, -1, 0))
 		return -ENOMEM;
 	memset(memory.code, 0xcc, PAGE_SIZE);
 	memcpy((void *)STUB_PAGE, native_exit, native_exit_end - native_exit);
 
-	stack.ss_sp = mmap(NULL, stack.ss_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	stack.ss_sp = mmap(NULL, stack.ss_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			   -1, 0);
 	if (stack.ss_sp == MAP_FAILED || sigaltstack(&stack, NULL))
 		return -errno;
 	for (u32 i = 0; i < ARRAY_SIZE(signals); i++)
@@ -157,7 +165,8 @@ int native_init(struct memory *mem, struct native_can *out)
 	can.compat = works_in(X86_MODE_32);
 	can.ldt = can.compat && set_ldt(LDT_CODE16, CODE_BASE, 0xffff, true, false) &&
 		  set_ldt(LDT_DATA, DATA_BASE, DATA_SIZE - 1, false, true) &&
-		  set_ldt(LDT_STACK16, DATA_BASE, DATA_SIZE - 1, false, false) && works_in(X86_MODE_16);
+		  set_ldt(LDT_STACK16, DATA_BASE, DATA_SIZE - 1, false, false) &&
+		  works_in(X86_MODE_16);
 	*mem = memory;
 	*out = can;
 	return 0;
@@ -211,7 +220,8 @@ void native_run(const struct test_case *t, struct outcome *o)
 	if (t->mode != X86_MODE_64) {
 		set_segments(t);
 		FIELD(CTX_TARGET, u32) = t->in.rip;
-		FIELD(CTX_TARGET + 4, u16) = t->mode == X86_MODE_16 ? LDT_SEL(LDT_CODE16) : USER_CS32;
+		FIELD(CTX_TARGET + 4, u16) =
+			t->mode == X86_MODE_16 ? LDT_SEL(LDT_CODE16) : USER_CS32;
 	}
 	if (t->fp)
 		memcpy((void *)CTX_IN_XSAVE, t->in.xsave, XSAVE_SIZE);
@@ -235,13 +245,14 @@ void native_run(const struct test_case *t, struct outcome *o)
 	o->out.rip = t->in.rip + t->insn.len;
 	if (!sig.hit)
 		return;
-	/* Elsewhere than at the instruction: a branch got there. INT3 is a trap: RIP is behind it. */
+	/* Elsewhere than at the instruction: a branch got there. INT3's RIP is behind it. */
 	o->out.rip = sig.trapno == X86_BP ? sig.rip - 1 : sig.rip;
 	if (o->out.rip != t->in.rip)
 		return;
 	o->fault = true;
 	o->vector = sig.trapno;
-	if (sig.trapno == X86_PF || sig.trapno == X86_GP || sig.trapno == X86_SS || sig.trapno == X86_NP)
+	if (sig.trapno == X86_PF || sig.trapno == X86_GP || sig.trapno == X86_SS ||
+	    sig.trapno == X86_NP)
 		o->error = sig.error;
 	if (sig.trapno == X86_PF)
 		o->cr2 = sig.cr2;
