@@ -247,3 +247,48 @@ state_shadow:
 state_pae:
 	movl	SCRATCH, %eax
 	PASS
+
+	MODE64
+	.globl	run_tpr, run_tpr_read, run_tpr_write
+run_tpr:
+	movl	$0xfee00000, %r14d
+	movl	$0x1ff, 0xf0(%r14)
+run_tpr_read:
+	movl	0x80(%r14), %eax
+run_tpr_write:
+	movl	$0x20, 0x80(%r14)
+	PASS
+
+	/* Fills vector and x87 registers with the host's pattern, and looks at them after each exit. */
+	.globl	run_vectors, run_pattern
+run_vectors:
+	movq	%cr4, %rax
+	orl	$0x600, %eax
+	movq	%rax, %cr4
+	fninit
+	fildl	run_pattern
+	movd	run_pattern, %xmm0
+	pshufd	$0, %xmm0, %xmm0
+	movaps	%xmm0, %xmm7
+	movaps	%xmm0, %xmm15
+1:	SYNC(1)
+	movaps	%xmm7, %xmm1
+	pcmpeqd	%xmm15, %xmm1
+	movaps	%xmm0, %xmm2
+	pcmpeqd	%xmm15, %xmm2
+	pand	%xmm2, %xmm1
+	pmovmskb %xmm1, %eax
+	IS32(0xffff, %eax)
+	movd	%xmm15, %eax
+	cmpl	run_pattern, %eax
+	jne	2f
+	fistl	SCRATCH
+	movl	SCRATCH, %eax
+	cmpl	run_pattern, %eax
+	je	1b
+2:	movl	run_pattern, %ecx
+	FAIL
+	.pushsection .data
+run_pattern:
+	.long	0
+	.popsection

@@ -385,6 +385,102 @@ static void bad_entry(void)
 	run_to_exit(vcpu, KVM_EXIT_HLT);
 }
 
+/* ---- Odds and ends --------------------------------------------------------------------- */
+
+static void tpr_access(void)
+{
+	struct vcpu *vcpu = guest(VM_IRQCHIP, MODE_LONG, "run_tpr");
+	struct kvm_tpr_access_ctl control = { .enabled = 1 };
+
+	NEED_CAP(vcpu->vm, KVM_CAP_VAPIC);
+	KVM(vcpu->fd, KVM_TPR_ACCESS_REPORTING, &control);
+	run_to_exit(vcpu, KVM_EXIT_TPR_ACCESS);
+	CHECK_EQ(vcpu->run->tpr_access.is_write, 0);
+	CHECK_EQ(vcpu->run->tpr_access.rip, symbol("run_tpr_read"));
+	run_to_exit(vcpu, KVM_EXIT_TPR_ACCESS);
+	CHECK_EQ(vcpu->run->tpr_access.is_write, 1);
+	CHECK_EQ(vcpu->run->tpr_access.rip, symbol("run_tpr_write"));
+	run_to_pass(vcpu);
+}
+
+/* With the capability, a pending #PF's CR2 is its payload, and CR2 changes only on delivery. */
+static void exception_payload(void)
+{
+	struct vcpu *vcpu = guest(0, MODE_LONG, "run_spin");
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_EXCEPTION_PAYLOAD, .args = { 1 } };
+	struct kvm_vcpu_events e;
+
+	NEED_CAP(vcpu->vm, KVM_CAP_EXCEPTION_PAYLOAD);
+	KVM(vcpu->vm->fd, KVM_ENABLE_CAP, &cap);
+	KVM(vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	e.flags |= KVM_VCPUEVENT_VALID_PAYLOAD;
+	e.exception.pending = 1;
+	e.exception.injected = 0;
+	e.exception.nr = PF_VECTOR;
+	e.exception.has_error_code = 1;
+	e.exception.error_code = 2;
+	e.exception_has_payload = 1;
+	e.exception_payload = 0x12345678;
+	KVM(vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
+	CHECK_EQ(sregs_of(vcpu).cr2, 0);
+	*(uint64_t *)memory(vcpu->vm, EXC_RESUME, 8) = symbol("run_hlt");
+	run_to_exit(vcpu, KVM_EXIT_HLT);
+	CHECK_EQ(*(uint64_t *)memory(vcpu->vm, EXC_VECTOR, 8), PF_VECTOR);
+	CHECK_EQ(*(uint64_t *)memory(vcpu->vm, EXC_ERROR, 8), 2);
+	CHECK_EQ(*(uint64_t *)memory(vcpu->vm, EXC_CR2, 8), 0x12345678);
+}
+
+static void triple_fault_event(void)
+{
+	struct vcpu *vcpu = guest(0, MODE_LONG, "run_hlt");
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_X86_TRIPLE_FAULT_EVENT, .args = { 1 } };
+	struct kvm_vcpu_events e;
+
+	NEED_CAP(vcpu->vm, KVM_CAP_X86_TRIPLE_FAULT_EVENT);
+	KVM(vcpu->vm->fd, KVM_ENABLE_CAP, &cap);
+	KVM(vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	CHECK(e.flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT);
+	CHECK_EQ(e.triple_fault.pending, 0);
+	e.triple_fault.pending = 1;
+	KVM(vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
+	run_to_exit(vcpu, KVM_EXIT_SHUTDOWN);
+}
+
+/* Two guests in turn on one thread, with this process's own vector code in between. */
+static void fpu_kept(void)
+{
+	struct vcpu *a = guest(0, MODE_LONG, "run_vectors"), *b = guest(0, MODE_LONG, "run_vectors");
+	volatile double x = 1.5;
+
+	*var(a->vm, "run_pattern") = 0x11111111;
+	*var(b->vm, "run_pattern") = 0x22222222;
+	for (int i = 0; i < 50; i++) {
+		run_to_sync(i & 1 ? a : b, 1);
+		x = x * 1.25 - 0.125;
+	}
+	CHECK(x > 1e3);
+}
+
+static void *other_thread(void *arg)
+{
+	run_to_sync(arg, 1);
+	return NULL;
+}
+
+/* A vCPU may be run by one thread after another, floating point and all. */
+static void other_threads(void)
+{
+	struct vcpu *vcpu = guest(0, MODE_LONG, "run_vectors");
+	pthread_t thread;
+
+	*var(vcpu->vm, "run_pattern") = 0x33333333;
+	for (int i = 0; i < 10; i++) {
+		run_to_sync(vcpu, 1);
+		CHECK_EQ(pthread_create(&thread, NULL, other_thread, vcpu), 0);
+		pthread_join(thread, NULL);
+	}
+}
+
 #define NO_DR7	"QEMU's VMRUN does not arm the breakpoints of the DR7 it loads"
 
 const struct test run_tests[] = {
@@ -420,5 +516,13 @@ const struct test run_tests[] = {
 	{ "run", "translate", "KVM_TRANSLATE, with paging and without", translation },
 	{ "run", "sync_regs", "registers in kvm_run, as asked for by kvm_valid_regs and kvm_dirty_regs", sync_regs },
 	{ "run", "bad_sregs", "KVM_SET_SREGS refuses impossible states with EINVAL", bad_entry },
+	{ "run", "tpr_access", "KVM_TPR_ACCESS_REPORTING: reads and writes of TPR, with their RIP",
+	  tpr_access, .wrong_on_paravirt = "it does not report them" },
+	{ "run", "exception_payload", "a pending #PF with CR2 as its payload", exception_payload },
+	{ "run", "triple_fault_event", "a triple fault by KVM_SET_VCPU_EVENTS", triple_fault_event },
+	{ "run", "fpu_kept", "vector registers of two guests in turn, and this process's own",
+	  fpu_kept, .wrong_on_paravirt = NOT_EMULATED("x87 and SSE") },
+	{ "run", "other_threads", "a vCPU run by one thread after another", other_threads,
+	  .wrong_on_paravirt = NOT_EMULATED("x87 and SSE") },
 	{ 0 }
 };

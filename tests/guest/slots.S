@@ -112,3 +112,23 @@ slot_host_code:
 	movl	%eax, %ebx
 	SYNC(1)
 	jmp	1b
+
+	.globl	slot_high
+slot_high:
+	movl	$SCRATCH + 0x1000 + 7, pdpt + 8 * 4	/* a directory with one 2 MiB page */
+	movabsq	$0x800000083, %rax
+	movq	%rax, SCRATCH + 0x1000
+	movabsq	$0x100000400, %rbx
+	IS32(0x12345678, (%rbx))
+	movl	$0x600d, 4(%rbx)
+	PASS
+
+	.globl	slot_coalesced
+slot_coalesced:
+	movb	$0x11, MMIO
+	movl	$0x11223344, MMIO + 4
+	movq	$-1, MMIO + 8
+	movl	$1, MMIO + 0x100
+	movl	MMIO, %eax
+	movl	$1, MMIO
+	PASS

@@ -285,6 +285,49 @@ static void manual_protect(void)
 	CHECK_EQ(-TRY_KVM(vcpu->vm->fd, KVM_CLEAR_DIRTY_LOG, &clear), EINVAL);
 }
 
+/* The ring: one entry for each page, in the order it was first written. */
+static void dirty_ring(void)
+{
+	struct vm *vm = vm_create(0);
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_DIRTY_LOG_RING, .args = { 65536 } };
+	uint8_t *host = host_memory(LOG_PAGES * 0x1000);
+	struct kvm_dirty_log log = { .slot = 1, .dirty_bitmap = dirty };
+	volatile struct kvm_dirty_gfn *ring;
+	struct vcpu *vcpu;
+	unsigned int n = 0;
+
+	if (!vm_cap(vm, KVM_CAP_DIRTY_LOG_RING)) {
+		NEED_CAP(vm, KVM_CAP_DIRTY_LOG_RING_ACQ_REL);
+		cap.cap = KVM_CAP_DIRTY_LOG_RING_ACQ_REL;
+	}
+	KVM(vm->fd, KVM_ENABLE_CAP, &cap);
+	vcpu = vcpu_create(vm);
+	vcpu_start(vcpu, MODE_LONG, "slot_dirty");
+	ring = provider->mmap(65536, vcpu->fd, KVM_DIRTY_LOG_PAGE_OFFSET * 4096);
+	CHECK(ring != MAP_FAILED);
+	CHECK_EQ(slot(vm, 1, MOVABLE, LOG_PAGES * 0x1000, host, KVM_MEM_LOG_DIRTY_PAGES), 0);
+	CHECK_EQ(-TRY_KVM(vm->fd, KVM_GET_DIRTY_LOG, &log), ENXIO);
+	for (int round = 0; round < 2; round++) {
+		unsigned int first = n;
+
+		if (round)
+			run_to_sync(vcpu, 2);
+		while (round && ring[n].flags & KVM_DIRTY_GFN_F_DIRTY)
+			ring[n++].flags = KVM_DIRTY_GFN_F_RESET;	/* reads: see drop_reads */
+		if (n != first)
+			KVM(vm->fd, KVM_RESET_DIRTY_RINGS, 0);
+		run_to_sync(vcpu, round ? 3 : 1);
+		first = n;
+		for (; ring[n].flags & KVM_DIRTY_GFN_F_DIRTY; n++) {
+			CHECK_EQ(ring[n].slot, 1);
+			CHECK_EQ(ring[n].offset, (n - first) * 7);
+			ring[n].flags = KVM_DIRTY_GFN_F_RESET;
+		}
+		CHECK_EQ(n - first, (LOG_PAGES + 6) / 7);
+		CHECK_EQ(KVM(vm->fd, KVM_RESET_DIRTY_RINGS, 0), n - first);
+	}
+}
+
 /* ---- Elsewhere ------------------------------------------------------------------------- */
 
 /* Two slots of one host memory: what is written through one shows in the other, code too. */
@@ -309,6 +352,47 @@ static void adjacent(void)
 	run_to_pass(vcpu);
 	CHECK(!memcmp(first + 0xffc, "\x11\x22\x33\x44", 4));
 	CHECK(!memcmp(second, "\x55\x66\x77\x88", 4));
+}
+
+/* Guest-physical memory above 4 GiB. */
+static void high(void)
+{
+	struct vcpu *vcpu = guest(0, MODE_LONG, "slot_high");
+	uint32_t *host = (uint32_t *)host_memory(0x200000);
+
+	CHECK_EQ(slot(vcpu->vm, 1, 0x800000000, 0x200000, (uint8_t *)host, 0), 0);
+	host[0x100] = 0x12345678;
+	run_to_pass(vcpu);
+	CHECK_EQ(host[0x101], 0x600d);
+}
+
+/* ---- Coalesced writes ------------------------------------------------------------------ */
+
+static void coalesced(void)
+{
+	struct vcpu *vcpu = guest(0, MODE_LONG, "slot_coalesced");
+	struct kvm_coalesced_mmio_zone zone = { .addr = MMIO, .size = 0x100 };
+	struct kvm_coalesced_mmio_ring *ring;
+	int page = NEED_CAP(vcpu->vm, KVM_CAP_COALESCED_MMIO);
+
+	ring = (void *)((uint8_t *)vcpu->run + page * 4096);
+	KVM(vcpu->vm->fd, KVM_REGISTER_COALESCED_MMIO, &zone);
+	run_to_exit(vcpu, KVM_EXIT_MMIO);		/* past the zone */
+	CHECK_EQ(vcpu->run->mmio.phys_addr, MMIO + 0x100);
+	CHECK_EQ(ring->last - ring->first, 3);
+	CHECK_EQ(ring->coalesced_mmio[0].phys_addr, MMIO);
+	CHECK_EQ(ring->coalesced_mmio[0].len, 1);
+	CHECK_EQ(ring->coalesced_mmio[0].data[0], 0x11);
+	CHECK_EQ(ring->coalesced_mmio[1].phys_addr, MMIO + 4);
+	CHECK_EQ(ring->coalesced_mmio[1].len, 4);
+	CHECK(!memcmp(ring->coalesced_mmio[1].data, "\x44\x33\x22\x11", 4));
+	CHECK_EQ(ring->coalesced_mmio[2].len, 8);
+	run_to_exit(vcpu, KVM_EXIT_MMIO);		/* a read in the zone */
+	CHECK_EQ(vcpu->run->mmio.is_write, 0);
+	KVM(vcpu->vm->fd, KVM_UNREGISTER_COALESCED_MMIO, &zone);
+	run_to_exit(vcpu, KVM_EXIT_MMIO);
+	CHECK_EQ(vcpu->run->mmio.is_write, 1);
+	run_to_pass(vcpu);
 }
 
 /* The host writes the guest's code while it is out: nothing needs to be told. */
@@ -339,6 +423,10 @@ const struct test slot_tests[] = {
 	{ "slots", "dirty_log_implicit", "page-table bits and REP INS dirty pages too",
 	  dirty_log_implicit },
 	{ "slots", "manual_protect", "KVM_CLEAR_DIRTY_LOG with manual protection", manual_protect },
+	{ "slots", "dirty_ring", "the dirty ring: the pages in order, and again after a reset",
+	  dirty_ring },
+	{ "slots", "high", "a slot at 32 GiB", high },
+	{ "slots", "coalesced", "coalesced MMIO: writes collect in the ring, reads exit", coalesced },
 	{ "slots", "alias", "two slots of one host memory, with code in it", alias },
 	{ "slots", "adjacent", "accesses across two slots that are apart in the host", adjacent },
 	{ "slots", "host_code", "code the host changed while the vCPU was out", host_writes_code },

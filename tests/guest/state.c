@@ -165,6 +165,24 @@ static void xsave(void)
 	CHECK_EQ(-TRY_KVM(vcpu->fd, KVM_SET_XSAVE, &x), EINVAL);
 }
 
+static void xsave2(void)
+{
+	struct vcpu *vcpu = guest(0, MODE_LONG, "run_hlt");
+	int size = NEED_CAP(vcpu->vm, KVM_CAP_XSAVE2);
+	uint8_t *x, *back;
+
+	CHECK(size >= 4096);
+	x = calloc(1, size);
+	back = calloc(1, size);
+	CHECK(x && back);
+	KVM(vcpu->fd, KVM_GET_XSAVE2, x);
+	memcpy(x + 160 + 32, "fedcba9876543210", 16);		/* XMM2 */
+	x[512] |= 3;
+	KVM(vcpu->fd, KVM_SET_XSAVE, x);
+	KVM(vcpu->fd, KVM_GET_XSAVE2, back);
+	CHECK(!memcmp(back + 160 + 32, "fedcba9876543210", 16));
+}
+
 static void xcrs(void)
 {
 	struct vcpu *vcpu = guest(0, MODE_LONG, "run_hlt");
@@ -585,6 +603,7 @@ const struct test state_tests[] = {
 	  .wrong_on_paravirt = "PAE paging ends in SHUTDOWN" },
 	{ "state", "fpu", "FPU: reset values and all registers", fpu },
 	{ "state", "xsave", "XSAVE, the same bytes as FPU; unknown components are EINVAL", xsave },
+	{ "state", "xsave2", "XSAVE2, with its size from the capability", xsave2 },
 	{ "state", "xcrs", "XCRS: 1 after reset; impossible values are EINVAL", xcrs },
 	{ "state", "msrs", "MSRS: values back, and the count of those before a failure", msrs },
 	{ "state", "msr_index_list", "each MSR of the list takes back what it reads", msr_index_list },
