@@ -630,6 +630,19 @@ static u64 place_linear(struct rng *r, const struct test_case *t, u32 size, bool
 	return DATA_BASE + place(r, size, align);
 }
 
+static bool uses_stack(const struct x86_opcode *op)
+{
+	static const char *const names[] = {
+		"push", "pop", "pusha", "popa", "pushf", "popf", "enter", "leave", "call", "ret",
+	};
+
+	for (u32 i = 0; i < ARRAY_SIZE(names); i++) {
+		if (named(op, names[i]))
+			return true;
+	}
+	return false;
+}
+
 /* Chooses registers such that the modrm operand is at offset ea in its segment. May miss by a
  * little where one register is both base and index. */
 static void aim(struct rng *r, struct test_case *t, u64 ea)
@@ -643,7 +656,8 @@ static void aim(struct rng *r, struct test_case *t, u64 ea)
 	if (base && index && i->base == i->index) {
 		g[i->base] = (rest & mask) / (1 + (1 << i->scale));
 	} else if (base) {
-		u64 x = one_in(r, 2) ? below(r, 64) : rnd(r);
+		/* RSP as the base of something that pushes: not far from the operand. */
+		u64 x = one_in(r, 2) || uses_stack(i->op) ? below(r, 64) : rnd(r);
 
 		if (index) {
 			g[i->index] = x;
@@ -716,19 +730,6 @@ static bool branch_lands_in_code(const struct test_case *t)
 	if (target >= t->in.rip && target < t->in.rip + 32)
 		return true;
 	return t->mode != X86_MODE_16 && target >= STUB_PAGE && target < CTX + 2 * PAGE_SIZE;
-}
-
-static bool uses_stack(const struct x86_opcode *op)
-{
-	static const char *const names[] = {
-		"push", "pop", "pusha", "popa", "pushf", "popf", "enter", "leave", "call", "ret",
-	};
-
-	for (u32 i = 0; i < ARRAY_SIZE(names); i++) {
-		if (named(op, names[i]))
-			return true;
-	}
-	return false;
 }
 
 static void prepare_stack(struct rng *r, struct test_case *t, struct memory *a, struct memory *b)
