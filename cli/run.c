@@ -183,10 +183,24 @@ static enum vm_console console_of(const char *cmdline)
 	return console;
 }
 
+static int set_engine(const char *name)
+{
+	switch (kvm_provider_soft_engine(name)) {
+	case 0:
+		return CLI_OK;
+	case -EINVAL:
+		return cli_fail(&command_run, CLI_USAGE,
+				"--cpu-engine: '%s' is not known: give interp or jit", name);
+	default:
+		return cli_fail(&command_run, CLI_FAILED,
+				"--cpu-engine: this build has no software processor: leave the option away");
+	}
+}
+
 /* Returns CLI_OK, another status after having complained, or -1 where help was printed. */
 static int parse(struct run_options *opt, int argc, char **argv)
 {
-	enum { KERNEL = 1000, INITRD, CMDLINE, MEMORY, CPUS, DISK, ACCEL, NO_REBOOT };
+	enum { KERNEL = 1000, INITRD, CMDLINE, MEMORY, CPUS, DISK, ACCEL, CPU_ENGINE, NO_REBOOT };
 	static const struct option options[] = {
 		{ "kernel", required_argument, NULL, KERNEL },
 		{ "initrd", required_argument, NULL, INITRD },
@@ -195,6 +209,7 @@ static int parse(struct run_options *opt, int argc, char **argv)
 		{ "cpus", required_argument, NULL, CPUS },
 		{ "disk", required_argument, NULL, DISK },
 		{ "accel", required_argument, NULL, ACCEL },
+		{ "cpu-engine", required_argument, NULL, CPU_ENGINE },
 		{ "no-reboot", no_argument, NULL, NO_REBOOT },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
@@ -224,6 +239,9 @@ static int parse(struct run_options *opt, int argc, char **argv)
 			break;
 		case ACCEL:
 			opt->accel = optarg;
+			break;
+		case CPU_ENGINE:
+			ret = set_engine(optarg);
 			break;
 		case NO_REBOOT:
 			opt->config.no_reboot = true;
@@ -340,6 +358,9 @@ const struct command command_run = {
 "  --accel auto|kvm|soft\n"
 "                       who runs the guest: Linux's /dev/kvm, the software\n"
 "                       processor, or the better one that works (default: auto)\n"
+"  --cpu-engine interp|jit\n"
+"                       how the software processor runs the guest's code: one\n"
+"                       instruction at a time, or translated (default: interp)\n"
 "  --no-reboot          end where the guest asks for a reset\n"
 "  --help               print this\n"
 "\n"

@@ -42,4 +42,8 @@ static inline bool anykvm_owns(int fd)
 	return anykvm_kind(fd) != ANYKVM_NONE;
 }
 
+/* Which engine runs the guest code of virtual machines created from now on: "interp" or "jit". Returns 0, or
+ * -EINVAL where there is none of that name. */
+int anykvm_set_engine(const char *name);
+
 #endif

@@ -31,4 +31,8 @@ struct kvm_provider {
 extern const struct kvm_provider kvm_provider_linux;
 extern const struct kvm_provider kvm_provider_soft;
 
+/* Which engine of the software processor's runs machines made from now on: "interp" or "jit". Returns 0,
+ * -EINVAL where there is none of that name, -ENOSYS in a build without libanykvm. */
+int kvm_provider_soft_engine(const char *name);
+
 #endif

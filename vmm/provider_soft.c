@@ -25,7 +25,17 @@ static int anykvm_close(int fd)
 {
 	return -EBADF;
 }
+
+static int anykvm_set_engine(const char *name)
+{
+	return -ENOSYS;
+}
 #endif
+
+int kvm_provider_soft_engine(const char *name)
+{
+	return anykvm_set_engine(name);
+}
 
 static void *soft_mmap(size_t length, int fd, off_t offset)
 {

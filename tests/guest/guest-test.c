@@ -207,9 +207,11 @@ static void run_provider(char **names, int count, bool known_wrong)
 }
 
 static const char usage[] =
-	"usage: guest-test [--provider kvm|soft|all] [--timeout SECONDS] [--plain] [--strict]\n"
+	"usage: guest-test [--provider kvm|soft|all] [--engine interp|jit] [--timeout SECONDS]\n"
+	"                  [--plain] [--strict]\n"
 	"                  [--list] [GROUP | GROUP/NAME | NAME]...\n"
 	"Runs the small guests over the KVM API's providers; TAP on standard output.\n"
+	"  --engine    how the software processor runs guest code\n"
 	"  --list      names the tests and says what each shows\n"
 	"  --plain     one line a test instead of TAP\n"
 	"  --strict    a failure is a failure even where it is known\n"
@@ -219,6 +221,7 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "provider", required_argument, NULL, 'p' },
+		{ "engine", required_argument, NULL, 'e' },
 		{ "timeout", required_argument, NULL, 't' },
 		{ "list", no_argument, NULL, 'l' },
 		{ "plain", no_argument, NULL, 'n' },
@@ -235,6 +238,12 @@ int main(int argc, char **argv)
 		switch (c) {
 		case 'p':
 			wanted = optarg;
+			break;
+		case 'e':
+			if (kvm_provider_soft_engine(optarg)) {
+				fputs(usage, stderr);
+				return 2;
+			}
 			break;
 		case 't':
 			timeout_seconds = atoi(optarg);

@@ -6,6 +6,7 @@
  * core: while code made from a page is kept, no TLB holds the page writable, and the first write by any
  * vCPU makes every vCPU forget the page's code (kvm_page_holds_code, kvm_page_written).
  */
+#include "kvm/cpu/soft/jit/jit.h"
 #include "kvm/cpu/soft/soft.h"
 
 int soft_icache_init(struct soft_icache *ic)
@@ -21,8 +22,13 @@ void soft_icache_free(struct soft_icache *ic)
 	ic->arena = NULL;
 }
 
-static void empty(struct soft_icache *ic)
+static void empty(struct x86_cpu *c)
 {
+	struct soft_vcpu *s = c->soft;
+	struct soft_icache *ic = &s->icache;
+
+	if (s->jit)
+		jit_empty(s->jit);
 	memset(ic->front, 0, sizeof(ic->front));
 	memset(ic->hash, 0, sizeof(ic->hash));
 	memset(ic->pages, 0, sizeof(ic->pages));
@@ -37,8 +43,11 @@ static int stale(struct x86_cpu *c, const struct x86_insn *i)
 }
 
 /* A handler may be inside the block right now, so its memory stays; only what it does changes. */
-static void poison(struct soft_block *b)
+static void poison(struct x86_cpu *c, struct soft_block *b)
 {
+	if (b->jit_slot)
+		jit_forget(c, b);
+	b->jit_slot = b->jit_host = NULL;
 	for (u32 k = 0; k < b->n; k++)
 		b->insn[k].fn = stale;
 	b->host = 0;
@@ -48,8 +57,10 @@ void soft_icache_drop_all(struct x86_cpu *c)
 {
 	struct soft_vcpu *s = c->soft;
 
+	if (s->jit)
+		jit_forget_targets(s->jit);
 	if (s->current)
-		poison(s->current);
+		poison(c, s->current);
 	memset(s->icache.front, 0, sizeof(s->icache.front));
 	s->icache.reset = true;
 }
@@ -83,7 +94,7 @@ void soft_icache_drop_page(struct x86_cpu *c, u64 host)
 	*link = page->next;
 	for (struct soft_block *b = page->blocks; b; b = b->page_next) {
 		unhash(ic, b);
-		poison(b);
+		poison(c, b);
 	}
 }
 
@@ -104,6 +115,21 @@ bool soft_icache_check(struct x86_cpu *c, struct soft_block *b)
 	return false;
 }
 
+bool soft_icache_check_page(struct x86_cpu *c, struct soft_block *b)
+{
+	struct soft_icache *ic = soft_icache(c);
+	struct soft_code_page *page = b->page;
+
+	for (struct soft_block *other = page->blocks; other; other = other->page_next) {
+		if (!other->jit_slot || other->epoch == ic->epoch)
+			continue;
+		if (!soft_icache_check(c, other))
+			return false;
+	}
+	page->epoch = ic->epoch;
+	return true;
+}
+
 void soft_icache_doubt_page(struct x86_cpu *c, u64 host)
 {
 	struct soft_icache *ic = soft_icache(c);
@@ -111,8 +137,12 @@ void soft_icache_doubt_page(struct x86_cpu *c, u64 host)
 
 	if (!page)
 		return;
-	for (struct soft_block *b = page->blocks; b; b = b->page_next)
+	page->epoch = ic->epoch - 1;
+	for (struct soft_block *b = page->blocks; b; b = b->page_next) {
 		b->epoch = ic->epoch - 1;
+		if (b->jit_slot)
+			jit_forget(c, b);
+	}
 }
 
 static void *arena_take(struct soft_icache *ic, size_t size)
@@ -161,7 +191,7 @@ struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host)
 	struct soft_block *b;
 
 	if (unlikely(ic->reset || ic->used + most + sizeof(**page) + 64 > SOFT_ARENA_SIZE))
-		empty(ic);
+		empty(c);
 	for (b = ic->hash[slot]; b; b = b->hash_next) {
 		if (b->host != host || b->mode != c->mode)
 			continue;
@@ -176,6 +206,8 @@ struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host)
 		return NULL;
 	arena_take(ic, sizeof(*b) + b->n * sizeof(b->insn[0]) + b->bytes);
 	b->epoch = ic->epoch;
+	b->jit_slot = b->jit_host = NULL;
+	b->runs = 0;
 	b->hash_next = ic->hash[slot];
 	ic->hash[slot] = b;
 
@@ -183,9 +215,10 @@ struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host)
 	if (!*page) {
 		struct soft_code_page *p = arena_take(ic, sizeof(*p));
 
-		*p = (struct soft_code_page){ .host = host & PAGE_MASK };
+		*p = (struct soft_code_page){ .host = host & PAGE_MASK, .epoch = ic->epoch };
 		*page = p;
 	}
+	b->page = *page;
 	b->page_next = (*page)->blocks;
 	(*page)->blocks = b;
 found:

@@ -2,12 +2,14 @@
 /*
  * Running guest code.
  *
- * Two ways. The usual one runs a block of decoded instructions back to back; only between blocks does it
+ * Two ways. The usual one runs a block of decoded instructions back to back, or, where it has run often and
+ * the translator is on, its translation (jit/); only between blocks does it
  * look whether anybody wants something (c->attention, the VMM's immediate_exit). The careful one runs a
  * single instruction with all that can go with one: breakpoints, single step, the interrupt shadow,
  * RFLAGS.RF, CS's limit, and accesses to devices, which may need the VMM and then run the
  * instruction again (mem.c).
  */
+#include "kvm/cpu/soft/jit/jit.h"
 #include "kvm/cpu/soft/soft.h"
 #include "kvm/x86/events.h"
 
@@ -225,6 +227,56 @@ static __noinline struct soft_block *find_block(struct x86_cpu *c, u64 lin, int 
 	return b;
 }
 
+/* A block's instruction did not end with X86_OK; c_rip is behind it. shadow: it ran in one. */
+static int stopped(struct x86_cpu *c, const struct x86_insn *i, int r, u8 shadow)
+{
+	if (r == X86_DONE) {
+		c->no_trap = false;
+		if (unlikely(c->exit_user)) {
+			c->exit_user = false;
+			return leave(c);
+		}
+		return c->halted ? KVM_RUN_AGAIN : GO_ON;
+	}
+	c_rip(c) -= i->len;
+	if (r == X86_FAULT) {
+		x86_finish_fault(c, i);
+		return fault(c);
+	}
+	if (shadow)
+		c->int_shadow = shadow;		/* its instruction is yet to run */
+	switch (r) {
+	case X86_EXIT:
+		return leave(c);
+	case X86_CAREFUL:
+		return run_one(c);
+	default:		/* X86_RESTART */
+		return GO_ON;
+	}
+}
+
+/* Runs b translated, if it is or is to be. False: it is the interpreter's. */
+static bool run_translated(struct x86_cpu *c, struct soft_block *b, int *next)
+{
+	struct soft_vcpu *s = c->soft;
+	int r;
+
+	if (!b->jit_slot) {
+		if (++b->runs < JIT_HOT || b->mode != X86_MODE_64)
+			return false;
+		jit_translate(c, b);
+		if (!b->jit_slot)
+			return false;
+	}
+	*next = GO_ON;
+	if (b->page->epoch != s->icache.epoch && !soft_icache_check_page(c, b))
+		return true;
+	r = jit_run(c, b);
+	if (r != JIT_NEXT)
+		*next = stopped(c, s->jit->insn, r, 0);
+	return true;
+}
+
 /* The block at RIP; in an interrupt shadow its first instruction only, which ends the shadow. */
 static __always_inline int run_block(struct x86_cpu *c, u8 shadow)
 {
@@ -251,6 +303,8 @@ static __always_inline int run_block(struct x86_cpu *c, u8 shadow)
 	     c->seg[X86_SEG_CS].limit - c_rip(c) < b->bytes - 1u))
 		return run_one(c);
 
+	if (s->jit && !shadow && run_translated(c, b, &next))
+		return next;
 	s->current = b;
 	i = b->insn;
 	end = i + (shadow ? 1 : b->n);
@@ -267,37 +321,18 @@ static __always_inline int run_block(struct x86_cpu *c, u8 shadow)
 
 stopped:
 	s->current = NULL;
-	if (r == X86_DONE) {
-		c->no_trap = false;
-		if (unlikely(c->exit_user)) {
-			c->exit_user = false;
-			return leave(c);
-		}
-		return c->halted ? KVM_RUN_AGAIN : GO_ON;
-	}
-	c_rip(c) -= i->len;
-	if (r == X86_FAULT) {
-		x86_finish_fault(c, i);
-		return fault(c);
-	}
-	if (shadow)
-		c->int_shadow = shadow;		/* its instruction is yet to run */
-	switch (r) {
-	case X86_EXIT:
-		return leave(c);
-	case X86_CAREFUL:
-		return run_one(c);
-	default:		/* X86_RESTART */
-		return GO_ON;
-	}
+	return stopped(c, i, r, shadow);
 }
 
 int soft_run(struct kvm_vcpu *v)
 {
 	struct x86_cpu *c = &v->cpu;
+	struct soft_vcpu *s = c->soft;
 	int r = GO_ON, blocks = BLOCKS_AT_A_TIME;
 
-	((struct soft_vcpu *)c->soft)->icache.epoch++;
+	s->icache.epoch++;
+	if (s->jit)
+		jit_begin(s->jit);
 	soft_fpu_enter(c);
 	/* The VMM answered: the instruction goes on alone. In an interrupt shadow one instruction runs whatever
 	 * waits: what waits is what the shadow holds back. */

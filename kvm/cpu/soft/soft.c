@@ -1,6 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The software processor as the core sees it: its table of operations, and set-up. */
+#include <string.h>
+
+#include "kvm/anykvm.h"
+#include "kvm/cpu/soft/jit/jit.h"
 #include "kvm/cpu/soft/soft.h"
+
+static u32 jit_on;		/* for VMs to come; the one thing that is the process's */
+
+int anykvm_set_engine(const char *name)
+{
+	bool jit = !strcmp(name, "jit");
+
+	if (!jit && strcmp(name, "interp"))
+		return -EINVAL;
+	WRITE_ONCE(jit_on, jit);
+	return 0;
+}
 
 static int soft_vm_create(struct kvm *kvm)
 {
@@ -15,6 +31,7 @@ static int soft_vm_create(struct kvm *kvm)
 	r = soft_vector_vm_create(&vm->vector);
 	if (r)
 		goto out_decoder;
+	vm->jit = READ_ONCE(jit_on);
 	kvm->cpu = vm;
 	kvm->arch.decoder = &vm->decoder;
 	return 0;
@@ -40,6 +57,7 @@ static void soft_vm_destroy(struct kvm *kvm)
 static int soft_vcpu_create(struct kvm_vcpu *v)
 {
 	struct soft_vcpu *s = os_alloc(sizeof(*s));
+	struct soft_vm *vm = v->kvm->cpu;
 	int r;
 
 	if (!s)
@@ -51,7 +69,16 @@ static int soft_vcpu_create(struct kvm_vcpu *v)
 	}
 	v->cpu.soft = s;
 	v->cpu.decoder = v->kvm->arch.decoder;
-	v->cpu.vector = ((struct soft_vm *)v->kvm->cpu)->vector;
+	v->cpu.vector = vm->vector;
+	if (vm->jit) {
+		s->jit = jit_create(&v->cpu);
+		if (!s->jit) {
+			soft_icache_free(&s->icache);
+			os_free(s);
+			v->cpu.soft = NULL;
+			return -ENOMEM;
+		}
+	}
 	return 0;
 }
 
@@ -59,6 +86,7 @@ static void soft_vcpu_destroy(struct kvm_vcpu *v)
 {
 	struct soft_vcpu *s = v->cpu.soft;
 
+	jit_destroy(s->jit);
 	soft_icache_free(&s->icache);
 	os_free(s);
 	v->cpu.soft = NULL;

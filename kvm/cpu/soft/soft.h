@@ -6,6 +6,7 @@
  *   loop.c    running: blocks of decoded instructions, and single ones with every check
  *   icache.c  decoded code, by host address
  *   vector.h  x87 and vector instructions, run on the host's own units
+ *   jit/      the translator, for blocks that run often
  */
 #ifndef KVM_CPU_SOFT_H
 #define KVM_CPU_SOFT_H
@@ -34,6 +35,9 @@ struct soft_block {
 	u32 epoch;			/* the one it was last compared in */
 	struct soft_block *hash_next;
 	struct soft_block *page_next;	/* others from the same page */
+	struct soft_code_page *page;
+	void *jit_slot, *jit_host;	/* its translation's two entries; NULL: none */
+	u32 runs;			/* before it was translated */
 	struct x86_insn insn[];		/* and behind them, the bytes */
 };
 
@@ -47,6 +51,7 @@ struct soft_code_page {
 	u64 host;
 	struct soft_block *blocks;
 	struct soft_code_page *next;
+	u32 epoch;			/* the one in which all its translated blocks were compared */
 };
 
 /* A vCPU's decoded code. Memory comes from an arena that is emptied as a whole. */
@@ -63,10 +68,12 @@ struct soft_icache {
 struct soft_vcpu {
 	struct soft_icache icache;
 	struct soft_block *current;	/* the block that is running */
+	struct soft_jit *jit;		/* NULL: interpret only */
 };
 
 /* What hangs on kvm->cpu. */
 struct soft_vm {
+	bool jit;			/* its vCPUs translate */
 	struct x86_decoder decoder;
 	struct soft_vector *vector;	/* x87 and vector instructions */
 };
@@ -84,6 +91,8 @@ void soft_icache_free(struct soft_icache *ic);
 struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host);
 /* Does the block still say what memory says? If not, it is forgotten. */
 bool soft_icache_check(struct x86_cpu *c, struct soft_block *b);
+/* The same for all translated blocks of b's page, which may jump to each other unasked. */
+bool soft_icache_check_page(struct x86_cpu *c, struct soft_block *b);
 /* A translation to the host page at `host` was made: its blocks are to be compared again. */
 void soft_icache_doubt_page(struct x86_cpu *c, u64 host);
 /* Code made from the host page at `host` is stale: forgotten, and stopped if it is running now. */

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The translator: host code for decoded blocks that run often.
+ *
+ *   emit.h       writing host instructions
+ *   translate.c  one block of guest instructions to host code
+ *   runtime.c    code memory, entering and leaving it, finding targets, forgetting
+ *
+ * docs/translator.md has the register map and the rules.
+ */
+#ifndef KVM_CPU_SOFT_JIT_H
+#define KVM_CPU_SOFT_JIT_H
+
+#include "kvm/cpu/soft/jit/emit.h"
+#include "kvm/x86/cpu.h"
+
+struct soft_block;
+struct soft_vcpu;
+
+#define JIT_CODE_SIZE	(64u << 20)	/* a vCPU's; touched as it fills */
+#define JIT_BLOCK_ROOM	(32u << 10)	/* more than a block's code */
+#define JIT_HOT		12		/* runs before a block is translated */
+
+/* Targets of indirect and cross-page branches, by host address. */
+#define JIT_TARGET_BITS	12
+struct jit_target {
+	u64 key;			/* host address, the epoch's low 16 bits on top; 0: none */
+	void *code;
+};
+
+struct soft_jit {
+	struct os_code code;
+	size_t start, used;		/* start: behind the stubs */
+	/* In the writable mapping. */
+	u8 *enter, *leave, *call, *call_flags, *lookup;
+	struct jit_target targets[1 << JIT_TARGET_BITS];
+	const struct x86_insn *insn;	/* that stopped translated code */
+	struct soft_block *from;	/* whose edge was not linked when it was taken; NULL: none */
+	u64 link_rip;			/* where that edge leads */
+	struct os_timer tick;		/* makes translated code look up about once a millisecond */
+	u32 ticking, ran;
+	struct x86_cpu *cpu;
+	u64 blocks, bytes, flushes;	/* translated */
+	u8 kind[];			/* by row of the table: translate.c's */
+};
+
+/* What jit_run and translated code say, besides an enum x86_result. */
+#define JIT_NEXT	16		/* go on at c_rip */
+#define JIT_LINK	17		/* the same; c->jit.edge is to lead straight there from now on */
+
+/* The flags go by two routes: a block is entered with them in the host's flags, or in c->jit.flags as LAHF
+ * and SETO leave them. */
+#define JIT_EDGE_HOST_FLAGS	BIT(31)
+
+struct soft_jit *jit_create(struct x86_cpu *c);		/* NULL: no memory */
+void jit_destroy(struct soft_jit *j);
+/* At the start of a stretch of guest code. */
+void jit_begin(struct soft_jit *j);
+/* Translates b; b->jit_* stay NULL where there is no room: everything is forgotten then, soon. */
+void jit_translate(struct x86_cpu *c, struct soft_block *b);
+/* Runs from b, whose translation is there and whose page has been compared in this epoch. JIT_NEXT, or an
+ * enum x86_result other than X86_OK, which j->insn is the instruction of; c_rip is behind it. */
+int jit_run(struct x86_cpu *c, struct soft_block *b);
+/* No branch finds b any more. */
+void jit_forget(struct x86_cpu *c, struct soft_block *b);
+/* Blocks are gone for good: so is their code. Not from within translated code. */
+void jit_empty(struct soft_jit *j);
+void jit_forget_targets(struct soft_jit *j);
+
+/* ---- translate.c ---- */
+void jit_classify(struct soft_jit *j);
+/* Emits b's code; false: it did not fit. */
+bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *e, struct soft_block *b);
+void jit_emit_stubs(struct soft_jit *j, struct emit *e);
+
+/* ---- what translated code calls ---- */
+int jit_exec(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b);
+int jit_exec_flags(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b);
+
+#endif

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Code memory, the way into translated code and out of it, and what translated code calls.
+ *
+ * Code memory is a vCPU's own, so nothing is locked. It fills up and is then emptied as a whole, with the
+ * decoded blocks, which translated code points into.
+ */
+#include "kvm/cpu/soft/soft.h"
+#include "kvm/cpu/soft/jit/jit.h"
+#include "kvm/x86/alu.h"
+
+#define TICK_NS		1000000
+
+/* Translated code does not count its blocks. While it runs, this brings the vCPU back to the core about once a
+ * millisecond, for signals and immediate_exit. */
+static void tick(void *arg)
+{
+	struct soft_jit *j = arg;
+
+	if (!atomic_xchg(&j->ran, 0)) {
+		atomic_xchg(&j->ticking, 0);
+		/* jit_begin may have seen it ticking just before that. */
+		if (!atomic_xchg(&j->ran, 0) || atomic_xchg(&j->ticking, 1))
+			return;
+	}
+	atomic_or(&j->cpu->attention, X86_ATTN_KICK);
+	os_timer_set(&j->tick, os_time_ns() + TICK_NS);
+}
+
+void jit_begin(struct soft_jit *j)
+{
+	struct x86_cpu *c = j->cpu;
+	u32 epoch = soft_icache(c)->epoch;
+
+	/* Keys hold 16 bits of the epoch: old ones must not come to life again. */
+	if (!(epoch & 0xffff))
+		jit_forget_targets(j);
+	c->jit.epoch = (u64)epoch << 48;
+	j->from = NULL;
+	atomic_xchg(&j->ran, 1);
+	if (!READ_ONCE(j->ticking) && !atomic_xchg(&j->ticking, 1))
+		os_timer_set(&j->tick, os_time_ns() + TICK_NS);
+}
+
+struct soft_jit *jit_create(struct x86_cpu *c)
+{
+	struct soft_jit *j = os_alloc(sizeof(*j) + x86_optable_size);
+	struct emit e;
+
+	if (!j)
+		return NULL;
+	if (os_code_alloc(&j->code, JIT_CODE_SIZE)) {
+		os_free(j);
+		return NULL;
+	}
+	j->cpu = c;
+	os_timer_init(&j->tick, tick, j);
+	jit_classify(j);
+	e = (struct emit){ j->code.rw, j->code.rw + j->code.size, j->code.rx - j->code.rw };
+	jit_emit_stubs(j, &e);
+	j->start = j->used = ALIGN_UP((size_t)(e.p - j->code.rw), 64);
+	c->jit.targets = j->targets;
+	return j;
+}
+
+void jit_destroy(struct soft_jit *j)
+{
+	if (!j)
+		return;
+	os_timer_destroy(&j->tick);
+	os_code_free(&j->code);
+	os_free(j);
+}
+
+void jit_forget_targets(struct soft_jit *j)
+{
+	memset(j->targets, 0, sizeof(j->targets));
+}
+
+void jit_empty(struct soft_jit *j)
+{
+	jit_forget_targets(j);
+	j->from = NULL;
+	if (j->used != j->start)
+		j->flushes++;
+	j->used = j->start;
+}
+
+static struct jit_target *target_slot(struct soft_jit *j, u64 host)
+{
+	u32 h = host;
+
+	return &j->targets[(h ^ (h >> PAGE_SHIFT)) & ((1 << JIT_TARGET_BITS) - 1)];
+}
+
+void jit_forget(struct x86_cpu *c, struct soft_block *b)
+{
+	struct soft_jit *j = ((struct soft_vcpu *)c->soft)->jit;
+	struct jit_target *t = target_slot(j, b->host);
+
+	if ((t->key << 16) == (b->host << 16))
+		t->key = 0;
+}
+
+void jit_translate(struct x86_cpu *c, struct soft_block *b)
+{
+	struct soft_vcpu *s = c->soft;
+	struct soft_jit *j = s->jit;
+	struct emit e;
+
+	if (j->code.size - j->used < JIT_BLOCK_ROOM) {
+		soft_icache_drop_all(c);
+		return;
+	}
+	e = (struct emit){ j->code.rw + j->used, j->code.rw + j->used + JIT_BLOCK_ROOM,
+			   j->code.rx - j->code.rw };
+	if (!jit_emit_block(c, j, &e, b))
+		return;
+	j->bytes += e.p - (j->code.rw + j->used);
+	j->blocks++;
+	j->used = ALIGN_UP((size_t)(e.p - j->code.rw), 16);
+}
+
+/* The edge that was left by leads straight to b from now on. */
+static void link_edge(struct x86_cpu *c, struct soft_jit *j, const struct soft_block *b)
+{
+	u8 *at = j->code.rw + (c->jit.edge & ~JIT_EDGE_HOST_FLAGS);
+	const u8 *to = (u8 *)(c->jit.edge & JIT_EDGE_HOST_FLAGS ? b->jit_host : b->jit_slot) -
+		       (j->code.rx - j->code.rw);
+	s32 rel = to - (at + 4);
+
+	__atomic_store_n((s32 *)at, rel, __ATOMIC_RELAXED);
+}
+
+int jit_run(struct x86_cpu *c, struct soft_block *b)
+{
+	struct soft_vcpu *s = c->soft;
+	struct soft_jit *j = s->jit;
+	int (*enter)(struct x86_cpu *c, void *code) = (void *)(j->enter + (j->code.rx - j->code.rw));
+	int r;
+
+	/* Edges stay within a page; the page, forgotten meanwhile, may have been translated anew. */
+	if (j->from) {
+		if (j->from->host && j->from->page == b->page && j->link_rip == c_rip(c))
+			link_edge(c, j, b);
+		j->from = NULL;
+	}
+	*target_slot(j, b->host) = (struct jit_target){ b->host ^ c->jit.epoch, b->jit_slot };
+
+	c->jit.page = c_rip(c) & PAGE_MASK;
+	c->jit.flags = x86_flags_to_ax(c->rflags);
+	r = enter(c, b->jit_slot);
+	x86_flags_set(c, c->jit.flags);
+	if (r == JIT_LINK) {
+		j->from = c->jit.block;
+		j->link_rip = c_rip(c);
+		r = JIT_NEXT;
+	}
+	return r;
+}
+
+/* ---- called by translated code ---- */
+
+int jit_exec(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b)
+{
+	struct soft_vcpu *s = c->soft;
+	int r;
+
+	s->current = b;
+	r = i->fn(c, i);
+	s->current = NULL;
+	if (unlikely(r)) {
+		s->jit->insn = i;
+		return r;
+	}
+	/* Its own code was modified; or what it did wants the core, soon. */
+	if (unlikely(!b->host || READ_ONCE(c->attention)))
+		return JIT_NEXT;
+	return 0;
+}
+
+int jit_exec_flags(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b)
+{
+	int r;
+
+	x86_flags_set(c, c->jit.flags);
+	r = jit_exec(c, i, b);
+	c->jit.flags = x86_flags_to_ax(c->rflags);
+	return r;
+}

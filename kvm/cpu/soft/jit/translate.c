@@ -1,0 +1,1325 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * One decoded block to host code.
+ *
+ * Most integer instructions become the same instruction on other registers, between the software TLB's
+ * lookup where they touch memory. What is not known here, and whatever goes wrong on the way, becomes a
+ * call of the interpreter's handler, so everything can be translated and faults come out of one place.
+ *
+ * Guest registers: host_of[]. RAX, RCX and RDX of the host are free within an instruction, RBP points
+ * into the x86_cpu, RSP is the host's stack.
+ *
+ * The guest's arithmetic flags are in the host's flags, in c->jit.flags (the slot), or in both. A TLB
+ * lookup or a call destroys the host's, so they go to the slot first, and come back when somebody
+ * reads them. At any place from where the block may be left, they are in one of the two.
+ */
+#include "kvm/cpu/soft/jit/jit.h"
+#include "kvm/cpu/soft/soft.h"
+#include "kvm/x86/handlers_int.h"
+#include "kvm/x86/hostop.h"
+
+/* ---- kinds of instructions ---- */
+
+enum {
+	K_CALL,				/* the interpreter's handler */
+	K_ALU_ER, K_ALU_RE, K_ALU_EI,	/* arg: ADD 0 to CMP 7 */
+	K_TEST_ER, K_TEST_EI,
+	K_MOV_ER, K_MOV_RE, K_MOV_EI, K_LEA,
+	K_MOVZX_B, K_MOVZX_W, K_MOVSX_B, K_MOVSX_W, K_MOVSXD,
+	K_INC, K_DEC, K_NEG, K_NOT,
+	K_SHIFT_I, K_SHIFT_1, K_SHIFT_C,	/* arg: modrm.reg */
+	K_SHD_I, K_SHD_C,		/* arg: 0 left, 1 right */
+	K_IMUL_GE, K_IMUL_GEI, K_MUL, K_IMUL, K_DIV, K_IDIV,
+	K_PUSH_E, K_PUSH_I, K_POP_E, K_LEAVE,
+	K_CALL_J, K_CALL_E, K_RET, K_JMP_J, K_JMP_E,
+	K_JCC, K_SETCC, K_CMOV,		/* arg: condition */
+	K_BT_I, K_BT_R,			/* arg: BT 4, BTS 5, BTR 6, BTC 7 */
+	K_XCHG, K_XADD, K_CMPXCHG, K_BSWAP, K_CBW, K_CWD, K_NOP,
+	K_CARRY,			/* arg: the opcode: CMC, CLC, STC */
+	K_COUNT,			/* arg: 0 POPCNT, 1 TZCNT, 2 LZCNT, 3 BSF, 4 BSR */
+	K_MASK = 0x3f,
+};
+
+struct kind_of {
+	const struct x86_handler *handler;
+	u16 kind, arg;
+};
+
+#define K(name, k, a)	{ &x86_op_##name, k, a }
+#define K_ALU3(name, n)	K(name##_er, K_ALU_ER, n), K(name##_re, K_ALU_RE, n), K(name##_ei, K_ALU_EI, n)
+#define K_SHIFT3(name, n) K(name##_ei, K_SHIFT_I, n), K(name##_e1, K_SHIFT_1, n), K(name##_ec, K_SHIFT_C, n)
+#define K_CONDITION(name, cc) K(j##name, K_JCC, cc), K(set##name, K_SETCC, cc), K(cmov##name, K_CMOV, cc),
+
+static const struct kind_of kinds[] = {
+	K_ALU3(add, 0), K_ALU3(or, 1), K_ALU3(adc, 2), K_ALU3(sbb, 3),
+	K_ALU3(and, 4), K_ALU3(sub, 5), K_ALU3(xor, 6), K_ALU3(cmp, 7),
+	K(test_er, K_TEST_ER, 0), K(test_ei, K_TEST_EI, 0),
+	K(mov_er, K_MOV_ER, 0), K(mov_re, K_MOV_RE, 0), K(mov_ei, K_MOV_EI, 0), K(lea, K_LEA, 0),
+	K(movzx_b, K_MOVZX_B, 0), K(movzx_w, K_MOVZX_W, 0), K(movsx_b, K_MOVSX_B, 0),
+	K(movsx_w, K_MOVSX_W, 0), K(movsxd, K_MOVSXD, 0),
+	K(inc_e, K_INC, 0), K(dec_e, K_DEC, 0), K(neg_e, K_NEG, 0), K(not_e, K_NOT, 0),
+	K_SHIFT3(rol, 0), K_SHIFT3(ror, 1), K_SHIFT3(rcl, 2), K_SHIFT3(rcr, 3),
+	K_SHIFT3(shl, 4), K_SHIFT3(shr, 5), K_SHIFT3(sar, 7),
+	K(shld_i, K_SHD_I, 0), K(shld_c, K_SHD_C, 0), K(shrd_i, K_SHD_I, 1), K(shrd_c, K_SHD_C, 1),
+	K(imul_ge, K_IMUL_GE, 0), K(imul_gei, K_IMUL_GEI, 0), K(mul_e, K_MUL, 0), K(imul_e, K_IMUL, 0),
+	K(div_e, K_DIV, 0), K(idiv_e, K_IDIV, 0),
+	K(push_e, K_PUSH_E, 0), K(push_i, K_PUSH_I, 0), K(pop_e, K_POP_E, 0), K(leave, K_LEAVE, 0),
+	K(call_j, K_CALL_J, 0), K(call_e, K_CALL_E, 0), K(ret, K_RET, 0), K(jmp_j, K_JMP_J, 0),
+	K(jmp_e, K_JMP_E, 0),
+	X86_FOR_CONDITIONS(K_CONDITION)
+	K(bt_ei, K_BT_I, 4), K(bts_ei, K_BT_I, 5), K(btr_ei, K_BT_I, 6), K(btc_ei, K_BT_I, 7),
+	K(bt_er, K_BT_R, 4), K(bts_er, K_BT_R, 5), K(btr_er, K_BT_R, 6), K(btc_er, K_BT_R, 7),
+	K(xchg, K_XCHG, 0), K(xadd, K_XADD, 0), K(cmpxchg, K_CMPXCHG, 0), K(bswap, K_BSWAP, 0),
+	K(cbw, K_CBW, 0), K(cwd, K_CWD, 0), K(nop, K_NOP, 0),
+	K(cmc, K_CARRY, 0xf5), K(clc, K_CARRY, 0xf8), K(stc, K_CARRY, 0xf9),
+	K(popcnt, K_COUNT, 0), K(tzcnt, K_COUNT, 1), K(lzcnt, K_COUNT, 2), K(bsf, K_COUNT, 3),
+	K(bsr, K_COUNT, 4),
+};
+
+void jit_classify(struct soft_jit *j)
+{
+	for (u32 row = 0; row < x86_optable_size; row++) {
+		const struct x86_opcode *op = &x86_optable[row];
+
+		j->kind[row] = 0xff;
+		if (op->attr & X86_A_HOST)
+			continue;
+		for (u32 k = 0; k < ARRAY_SIZE(kinds); k++) {
+			if (kinds[k].handler == op->handler)
+				j->kind[row] = k;
+		}
+	}
+}
+
+/* ---- the state of a translation ---- */
+
+enum { IN_HOST = 1, IN_SLOT = 2, IN_BOTH = 3 };		/* where the guest's flags are */
+enum { WRITES_NONE, WRITES_PART, WRITES_ALL };
+
+struct slow {			/* an instruction's way out to its handler */
+	u8 *from[4];
+	u8 n;
+	u8 flags;		/* IN_* behind the instruction, where translated code goes on */
+	bool end;		/* no translated code goes on */
+	u16 k;
+	u16 next;
+	u8 *back;
+};
+
+struct edge {			/* a way to another place of the page that is not linked yet, or out */
+	u8 *from;
+	u16 at;			/* offset in the page */
+	u8 flags;
+	bool link;
+};
+
+struct tr {
+	struct emit e;
+	struct x86_cpu *c;
+	struct soft_jit *j;
+	struct soft_block *b;
+	u64 page;		/* host address */
+	u8 half;		/* of the address space, which memory operands are guessed to be in */
+	u32 at, next;		/* offsets of this instruction and the next one */
+	u32 k;
+	u8 flags;
+	u8 *entry[2];		/* with the flags in the slot, in the host's */
+	struct slow *slow;	/* of this instruction; NULL: none yet */
+	u32 nr_slow, nr_edges;
+	struct slow slows[SOFT_BLOCK_MAX];
+	struct edge edges[8];
+	bool live[SOFT_BLOCK_MAX];	/* flags behind each instruction matter */
+};
+
+#define BIAS	128		/* RBP points there, for short displacements */
+#define C(field)	loc_mem(H_RBP, (s32)offsetof(struct x86_cpu, field) - BIAS)
+
+#define SPILLED	0xff
+static const u8 host_of[16] = {
+	[X86_RAX] = H_R9, [X86_RCX] = H_R10, [X86_RDX] = H_R11, [X86_RBX] = H_RBX,
+	[X86_RSP] = H_R14, [X86_RBP] = H_R15, [X86_RSI] = H_RSI, [X86_RDI] = H_RDI,
+	[X86_R8] = H_R8, [X86_R12] = H_R12, [X86_R13] = H_R13,
+	[X86_R9] = SPILLED, [X86_R10] = SPILLED, [X86_R11] = SPILLED,
+	[X86_R14] = SPILLED, [X86_R15] = SPILLED,
+};
+
+static struct loc spill(int r)
+{
+	return loc_mem(H_RBP, (s32)offsetof(struct x86_cpu, regs) + 8 * r - BIAS);
+}
+
+/* The guest register's whole value in a host register: its own, or the scratch one given. */
+static int in(struct tr *t, int r, int scratch)
+{
+	if (host_of[r] != SPILLED)
+		return host_of[r];
+	e_load(&t->e, 8, scratch, spill(r));
+	return scratch;
+}
+
+/* Where a result goes; out() then. Whole: no need of the old value. */
+static int target(int r, int scratch)
+{
+	return host_of[r] != SPILLED ? host_of[r] : scratch;
+}
+
+static void out(struct tr *t, int r, int h)
+{
+	if (host_of[r] == SPILLED)
+		e_store(&t->e, 8, h, spill(r));
+}
+
+/* An operand to be read only. */
+static struct loc source(int r)
+{
+	return host_of[r] != SPILLED ? loc_reg(host_of[r]) : spill(r);
+}
+
+/* ---- flags ---- */
+
+static void save_flags(struct emit *e)
+{
+	e8(e, 0x9f);					/* lahf */
+	e_op(e, OP_0F | 0x90, 1, 0, loc_reg(H_RAX));	/* seto al */
+	e_store(e, 4, H_RAX, C(jit.flags));
+}
+
+static void load_flags(struct emit *e)
+{
+	e_load(e, 4, H_RAX, C(jit.flags));
+	e8(e, 0x04); e8(e, 0x7f);			/* add al, 127: OF */
+	e8(e, 0x9e);					/* sahf */
+}
+
+static void flags_to_slot(struct tr *t)
+{
+	if (!(t->flags & IN_SLOT))
+		save_flags(&t->e);
+	t->flags = IN_BOTH;
+}
+
+static void flags_to_host(struct tr *t)
+{
+	if (!(t->flags & IN_HOST))
+		load_flags(&t->e);
+	t->flags |= IN_HOST;
+}
+
+/* ---- memory operands ---- */
+
+static void slow_if(struct tr *t, u8 *jump)
+{
+	if (!t->slow) {
+		t->slow = &t->slows[t->nr_slow++];
+		*t->slow = (struct slow){ .k = t->k, .next = t->next };
+	}
+	t->slow->from[t->slow->n++] = jump;
+}
+
+struct ea {
+	u8 base, index, scale, seg, addrsize;
+	s64 disp;
+};
+
+static struct ea insn_ea(const struct tr *t, const struct x86_insn *i)
+{
+	struct ea a = { i->base, i->index, i->scale, i->seg, i->addrsize, i->disp };
+
+	if (a.base == X86_REG_RIP)
+		a.disp += t->next;
+	return a;
+}
+
+/* Can it be said with a displacement of 32 bits? */
+static bool ea_fits(const struct ea *a, u32 size)
+{
+	return a->disp >= -0x7fffffffll && a->disp + size <= 0x7fffffffll;
+}
+
+/* The effective address to host register dst, no flag touched. RCX may be used. */
+static void ea_to(struct tr *t, const struct ea *a, int dst, u32 size)
+{
+	struct emit *e = &t->e;
+	struct loc m = loc_sib(H_NONE, H_NONE, 0, a->disp);
+
+	if (a->index != X86_REG_ZERO) {
+		m.index = in(t, a->index, H_RCX);
+		m.scale = a->scale;
+	}
+	if (a->base == X86_REG_RIP) {
+		e_load(e, 8, dst, C(jit.page));
+		m.base = dst;
+	} else if (a->base != X86_REG_ZERO) {
+		m.base = in(t, a->base, H_RDX);
+	}
+	if (m.base == H_NONE && m.index == H_NONE)
+		e_mov_imm64(e, dst, size == 4 ? (u32)a->disp : (u64)a->disp);
+	else if (m.index == H_NONE && !m.disp) {
+		if (m.base != dst || size == 4)
+			e_mov(e, size, dst, m.base);
+	} else {
+		e_lea(e, size, dst, m);
+	}
+}
+
+/*
+ * The software TLB's lookup: the operand's place in host memory. Afterwards RAX and RCX are free, RDX
+ * is part of the address, and the flags are in the slot only. A miss goes to the handler.
+ */
+static struct loc lookup(struct tr *t, struct ea a, u32 size, bool write)
+{
+	struct emit *e = &t->e;
+	struct loc m;
+	bool direct;
+
+	flags_to_slot(t);
+	t->flags = IN_SLOT;
+	direct = a.base < 16 && host_of[a.base] != SPILLED && a.index == X86_REG_ZERO &&
+		 a.seg == X86_SEG_FLAT && a.addrsize == 8;
+	if (direct) {
+		m = loc_mem(host_of[a.base], a.disp);
+	} else {
+		ea_to(t, &a, H_RDX, a.addrsize == 8 ? 8 : 4);
+		if (a.seg != X86_SEG_FLAT)
+			e_op(e, 0x03, 8, H_RDX, C(seg[a.seg].base));
+		m = loc_mem(H_RDX, 0);
+	}
+	if (m.disp)
+		e_lea(e, 4, H_RCX, m);
+	else
+		e_mov(e, 4, H_RCX, m.base);
+	e_op(e, 0xc1, 4, 5, loc_reg(H_RCX));		/* shr ecx, 12 - 5 */
+	e8(e, PAGE_SHIFT - 5);
+	e_alu_imm(e, 4, 4, loc_reg(H_RCX), (X86_TLB_SIZE - 1) << 5);
+	e_op(e, 0x03, 8, H_RCX, C(tlb));
+	m.disp += size - 1;
+	if (m.disp)
+		e_lea(e, 8, H_RAX, m);
+	else
+		e_mov(e, 8, H_RAX, m.base);
+	m.disp -= size - 1;
+	e_alu_imm(e, 4, 8, loc_reg(H_RAX), -4096);
+	e_op(e, 0x0b, 8, H_RAX, t->half ? C(tlb_ctx[1]) : C(tlb_ctx[0]));
+	e_op(e, 0x3b, 8, H_RAX, loc_mem(H_RCX, write ? offsetof(struct x86_tlb_entry, wr) :
+					offsetof(struct x86_tlb_entry, rd)));
+	slow_if(t, e_jcc(e, 5));
+	if (!direct) {
+		e_op(e, 0x03, 8, H_RDX, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, addend)));
+		return loc_mem(H_RDX, 0);
+	}
+	e_load(e, 8, H_RDX, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, addend)));
+	return loc_sib(m.base, H_RDX, 0, m.disp);
+}
+
+static struct loc operand(struct tr *t, const struct x86_insn *i, u32 size, bool write)
+{
+	return lookup(t, insn_ea(t, i), size, write);
+}
+
+static struct loc stack(struct tr *t, s32 disp, bool write)
+{
+	struct ea a = { X86_RSP, X86_REG_ZERO, 0, X86_SEG_FLAT, 8, disp };
+
+	return lookup(t, a, 8, write);
+}
+
+static void move_rsp(struct tr *t, s32 by)
+{
+	e_lea(&t->e, 8, host_of[X86_RSP], loc_mem(host_of[X86_RSP], by));
+}
+
+/* ---- leaving ---- */
+
+/* c_rip = page + at; RAX is lost. */
+static void set_rip(struct emit *e, u32 at)
+{
+	e_load(e, 8, H_RAX, C(jit.page));
+	if (at)
+		e_lea(e, 8, H_RAX, loc_mem(H_RAX, at));
+	e_store(e, 8, H_RAX, C(regs[X86_REG_RIP]));
+}
+
+static void call_handler(struct tr *t, u32 k, u32 next)
+{
+	const struct x86_insn *i = &t->b->insn[k];
+	struct emit *e = &t->e;
+	bool flags = !(i->op->attr & X86_A_NOFLAGS);
+
+	if (i->op->attr & X86_A_END)
+		flags = true;
+	if (i->op->attr & X86_A_HOST)
+		flags = i->op->host & (X86_H_FLAGS | X86_H_RD_FLAGS);
+	e_mov_imm64(e, H_RCX, (u64)i);
+	e_mov_imm64(e, H_RDX, (u64)t->b);
+	e_mov_imm64(e, H_RAX, next);
+	e_call_to(e, flags ? t->j->call_flags : t->j->call);
+}
+
+static void leave(struct tr *t, u32 how)
+{
+	e_mov_imm64(&t->e, H_RAX, how);
+	e_jmp_to(&t->e, t->j->leave);
+}
+
+/* The translation of the place in this page, if there is one. */
+static u8 *translated(struct tr *t, u32 at, bool host_flags)
+{
+	struct soft_icache *ic = soft_icache(t->c);
+	u64 host = t->page + at;
+	void *code;
+
+	if (host == t->b->host)
+		return t->entry[host_flags];
+	for (struct soft_block *b = ic->hash[soft_hash(host, t->b->mode, SOFT_HASH_BITS)]; b; b = b->hash_next) {
+		if (b->host != host || b->mode != t->b->mode)
+			continue;
+		code = host_flags ? b->jit_host : b->jit_slot;
+		return code ? (u8 *)code - t->e.to_rx : NULL;
+	}
+	return NULL;
+}
+
+static void unlinked(struct tr *t, u8 *jump, u32 at, bool link)
+{
+	t->edges[t->nr_edges++] = (struct edge){ jump, at, t->flags, link };
+}
+
+/* Jumps (cc: 16 for always) to a place in this page. Backwards it first looks whether somebody wants
+ * something; no loop goes without that. */
+static void edge(struct tr *t, u32 cc, u32 at)
+{
+	struct emit *e = &t->e;
+	bool host_flags = t->flags & IN_HOST;
+	u8 *over = NULL, *to, *jump;
+
+	if (at <= t->at) {
+		if (cc < 16) {
+			over = e_jcc(e, cc ^ 1);
+			cc = 16;
+		}
+		e_load(e, 4, H_RCX, C(attention));
+		e8(e, 0xe3); e8(e, 5);			/* jrcxz: over the jump */
+		unlinked(t, e_jmp(e), at, false);
+	}
+	jump = cc < 16 ? e_jcc(e, cc) : e_jmp(e);
+	to = translated(t, at, host_flags);
+	if (to)
+		e_patch(e, jump, to);
+	else
+		unlinked(t, jump, at, true);
+	if (over)
+		e_land(e, over);
+}
+
+/* RDX is a linear address: its code to RAX. Not known: the handler. The flags are in the slot. */
+static void find_code(struct tr *t)
+{
+	struct emit *e = &t->e;
+
+	e_call_to(e, t->j->lookup);
+	e_rr(e, 0x85, 8, H_RAX, H_RAX);			/* test rax, rax */
+	slow_if(t, e_jcc(e, 4));
+}
+
+/* Goes on at RDX, whose code is at RAX. */
+static void go_to(struct tr *t)
+{
+	struct emit *e = &t->e;
+
+	e_alu_imm(e, 4, 8, loc_reg(H_RDX), -4096);
+	e_store(e, 8, H_RDX, C(jit.page));
+	e_op(e, 0xff, 4, 4, loc_reg(H_RAX));		/* jmp rax */
+}
+
+static void page_plus(struct tr *t, int dst, s32 at)
+{
+	e_load(&t->e, 8, dst, C(jit.page));
+	if (at)
+		e_lea(&t->e, 8, dst, loc_mem(dst, at));
+}
+
+/* Goes on at a place of this page or, at < 0 or beyond it, of another one. `k` is the branch, whose
+ * handler does it where the target is not known; a block without a branch at its end has none. */
+static void go_on(struct tr *t, s32 at, bool branch)
+{
+	if (at >= 0 && at < (s32)PAGE_SIZE) {
+		edge(t, 16, at);
+		return;
+	}
+	flags_to_slot(t);
+	t->flags = IN_SLOT;
+	if (!branch) {
+		/* It runs off the page's end: the loop knows the way. */
+		set_rip(&t->e, at);
+		leave(t, JIT_NEXT);
+		return;
+	}
+	page_plus(t, H_RDX, at);
+	find_code(t);
+	go_to(t);
+}
+
+/* ---- instructions ---- */
+
+/* Does the instruction name AH, CH, DH or BH? */
+static bool high_byte(const struct x86_insn *i, u32 r)
+{
+	return r - 4 < 4 && !(i->flags & X86_I_REX);
+}
+
+static bool uses_high_byte(const struct x86_insn *i, const struct kind_of *kd)
+{
+	bool rm = !(i->flags & X86_I_MEM) && high_byte(i, i->rm), reg = high_byte(i, i->reg);
+
+	switch (kd->kind) {
+	case K_MOVZX_B:
+	case K_MOVSX_B:
+		return rm;
+	case K_SETCC:
+		return rm;
+	case K_ALU_EI: case K_TEST_EI: case K_MOV_EI: case K_INC: case K_DEC: case K_NEG: case K_NOT:
+	case K_SHIFT_I: case K_SHIFT_1: case K_SHIFT_C: case K_MUL: case K_IMUL: case K_DIV: case K_IDIV:
+		return i->opsize == 1 && rm;
+	case K_ALU_ER: case K_ALU_RE: case K_TEST_ER: case K_MOV_ER: case K_MOV_RE: case K_XCHG: case K_XADD:
+	case K_CMPXCHG:
+		return i->opsize == 1 && (rm || reg);
+	default:
+		return false;
+	}
+}
+
+/* The kind, K_CALL where this form of it is not done here. */
+static struct kind_of kind_of(struct tr *t, const struct x86_insn *i)
+{
+	const struct kind_of call = { NULL, K_CALL, 0 };
+	u8 k = t->j->kind[i->op - x86_optable];
+	bool mem = i->flags & X86_I_MEM;
+	struct kind_of kd;
+
+	if (k == 0xff)
+		return call;
+	kd = kinds[k];
+	if (uses_high_byte(i, &kd))
+		return call;
+	if (mem && kd.kind != K_NOP) {
+		struct ea a = { .disp = i->disp + (i->base == X86_REG_RIP ? (s64)PAGE_SIZE : 0) };
+
+		if (!ea_fits(&a, 16) || i->seg < X86_SEG_FS || i->addrsize == 2)
+			return call;
+	}
+	switch (kd.kind) {
+	case K_NOP:		/* PAUSE may have a meaning */
+		return i->op->opcode == 0x90 && (i->flags & X86_I_REP) ? call : kd;
+	case K_MOVSXD:
+		return i->opsize == 2 ? call : kd;
+	case K_PUSH_E: case K_PUSH_I: case K_POP_E: case K_LEAVE:
+		return i->opsize != 8 || (kd.kind == K_POP_E && mem) ? call : kd;
+	case K_CALL_J: case K_CALL_E: case K_RET: case K_JMP_J: case K_JMP_E: case K_JCC:
+		if (i->opsize != 8)
+			return call;
+		if (kd.kind == K_CALL_J || kd.kind == K_JMP_J || kd.kind == K_JCC) {
+			struct ea a = { .disp = (s64)i->imm + 2 * (s64)PAGE_SIZE };
+
+			return ea_fits(&a, 0) && (s64)i->imm > -0x7fff0000ll ? kd : call;
+		}
+		return kd;
+	case K_BT_R:		/* with memory, a bit string of any length */
+		return mem ? call : kd;
+	case K_SHD_I: case K_SHD_C: case K_BSWAP:
+		return i->opsize == 2 ? call : kd;
+	case K_DIV: case K_IDIV:
+		return i->opsize < 4 ? call : kd;
+	case K_CMPXCHG:		/* RAX in two roles */
+		return !mem && i->rm == X86_RAX ? call : kd;
+	default:
+		return kd;
+	}
+}
+
+struct effect {
+	bool reads;
+	u8 writes;
+	bool exposes;		/* memory, or the handler: the block may be left there */
+};
+
+static struct effect effect_of(const struct x86_insn *i, const struct kind_of *kd)
+{
+	struct effect f = { .exposes = (i->flags & X86_I_MEM) && kd->kind != K_LEA && kd->kind != K_NOP };
+
+	switch (kd->kind) {
+	case K_CALL:
+		f.exposes = true;
+		break;
+	case K_ALU_ER: case K_ALU_RE: case K_ALU_EI:
+		f.reads = kd->arg == 2 || kd->arg == 3;
+		f.writes = WRITES_ALL;
+		break;
+	case K_TEST_ER: case K_TEST_EI: case K_NEG: case K_XADD: case K_CMPXCHG:
+		f.writes = WRITES_ALL;
+		break;
+	case K_CARRY:
+		f.reads = kd->arg == 0xf5;
+		f.writes = WRITES_PART;
+		break;
+	case K_SHIFT_I: case K_SHIFT_1: case K_SHIFT_C:
+		f.reads = kd->arg == 2 || kd->arg == 3;
+		f.writes = WRITES_PART;
+		break;
+	/* What they leave undefined is as the processor does it, which may be: as it was. */
+	case K_INC: case K_DEC: case K_SHD_I: case K_SHD_C: case K_IMUL_GE: case K_IMUL_GEI: case K_MUL:
+	case K_IMUL: case K_BT_I: case K_BT_R: case K_COUNT:
+		f.writes = WRITES_PART;
+		break;
+	case K_DIV: case K_IDIV:
+		f.writes = WRITES_PART;
+		f.exposes = true;
+		break;
+	case K_JCC: case K_CALL_J: case K_JMP_J: case K_JMP_E: case K_CALL_E: case K_RET:
+		f.reads = kd->kind == K_JCC;
+		f.exposes = true;
+		break;
+	case K_SETCC: case K_CMOV:
+		f.reads = true;
+		break;
+	case K_PUSH_E: case K_PUSH_I: case K_POP_E: case K_LEAVE:
+		f.exposes = true;
+		break;
+	}
+	return f;
+}
+
+/* Before the operation itself, behind the lookups. */
+static void flags_for(struct tr *t, const struct effect *f)
+{
+	if (f->reads || (f->writes == WRITES_PART && t->live[t->k]))
+		flags_to_host(t);
+}
+
+static void flags_written(struct tr *t, const struct effect *f)
+{
+	if (f->writes != WRITES_NONE)
+		t->flags = IN_HOST;
+}
+
+/* E op= something, something being a register (src >= 0) or the immediate. op: the opcode with E as the destination, or
+ * the number of an immediate group's member. */
+static void emit_e(struct tr *t, const struct x86_insn *i, const struct effect *f, u32 op, int src, bool compare)
+{
+	u32 size = i->opsize, lock = i->flags & X86_I_LOCK ? OP_LOCK : 0;
+	struct emit *e = &t->e;
+	struct loc m;
+	int d;
+
+	if (i->flags & X86_I_MEM) {
+		m = operand(t, i, size, !compare);
+		if (src >= 0)
+			src = in(t, src, H_RCX);
+		flags_for(t, f);
+	} else {
+		flags_for(t, f);
+		d = in(t, i->rm, H_RDX);
+		if (src >= 0)
+			src = in(t, src, H_RCX);
+		m = loc_reg(d);
+	}
+	if (src >= 0) {
+		e_op(e, op | lock, size, src, m);
+	} else {
+		if (lock)
+			e8(e, 0xf0);
+		e_alu_imm(e, op, size, m, i->imm);
+	}
+	if (!(i->flags & X86_I_MEM) && !compare)
+		out(t, i->rm, m.base);
+	flags_written(t, f);
+}
+
+/* G op= E */
+static void emit_g(struct tr *t, const struct x86_insn *i, const struct effect *f, u32 op, u32 size,
+		   u32 esize, bool whole, bool compare)
+{
+	struct emit *e = &t->e;
+	struct loc m;
+	int d;
+
+	if (i->flags & X86_I_MEM)
+		m = operand(t, i, esize, false);
+	else
+		m = source(i->rm);
+	flags_for(t, f);
+	d = whole ? target(i->reg, H_RCX) : in(t, i->reg, H_RCX);
+	e_op(e, op, size, d, m);
+	if (!compare)
+		out(t, i->reg, d);
+	flags_written(t, f);
+}
+
+static void emit_mov(struct tr *t, const struct x86_insn *i, const struct kind_of *kd)
+{
+	u32 size = i->opsize;
+	struct emit *e = &t->e;
+	bool mem = i->flags & X86_I_MEM;
+	struct loc m;
+	int d, s;
+
+	if (kd->kind == K_MOV_EI) {
+		if (mem) {
+			m = operand(t, i, size, true);
+			e_op(e, size == 1 ? 0xc6 : 0xc7, size, 0, m);
+			eimm(e, i->imm, size);
+			return;
+		}
+		if (size >= 4) {
+			d = target(i->rm, H_RAX);
+			e_mov_imm64(e, d, size == 4 ? (u32)i->imm : i->imm);
+			out(t, i->rm, d);
+		} else {
+			e_op(e, size == 1 ? 0xc6 : 0xc7, size, 0, source(i->rm));
+			eimm(e, i->imm, size);
+		}
+		return;
+	}
+	if (kd->kind == K_MOV_ER && mem) {
+		m = operand(t, i, size, true);
+		e_store(e, size, in(t, i->reg, H_RAX), m);
+		return;
+	}
+	d = kd->kind == K_MOV_ER ? i->rm : i->reg;
+	m = mem ? operand(t, i, size, false) : source(kd->kind == K_MOV_ER ? i->reg : i->rm);
+	s = target(d, H_RAX);
+	if (s == H_RAX && size < 4) {
+		e_load(e, size, H_RAX, m);
+		e_store(e, size, H_RAX, spill(d));
+		return;
+	}
+	e_load(e, size, s, m);
+	out(t, d, s);
+}
+
+static void emit_lea(struct tr *t, const struct x86_insn *i)
+{
+	struct ea a = insn_ea(t, i);
+	u32 size = i->addrsize == 8 && i->opsize == 8 ? 8 : 4;
+	int d;
+
+	if (i->opsize == 2) {
+		ea_to(t, &a, H_RDX, size);
+		e_store(&t->e, 2, H_RDX, source(i->reg));
+		return;
+	}
+	d = target(i->reg, H_RAX);
+	ea_to(t, &a, d, size);
+	out(t, i->reg, d);
+}
+
+static void emit_shift(struct tr *t, const struct x86_insn *i, const struct kind_of *kd, const struct effect *f)
+{
+	u32 size = i->opsize, b = size == 1 ? 0 : 1;
+	struct emit *e = &t->e;
+	struct loc m;
+
+	if (i->flags & X86_I_MEM)
+		m = operand(t, i, size, true);
+	else
+		m = loc_reg(in(t, i->rm, H_RDX));
+	flags_for(t, f);
+	switch (kd->kind) {
+	case K_SHIFT_1:
+		e_op(e, 0xd0 | b, size, kd->arg, m);
+		break;
+	case K_SHIFT_I:
+		e_op(e, 0xc0 | b, size, kd->arg, m);
+		e8(e, i->imm);
+		break;
+	case K_SHIFT_C:
+		e_mov(e, 4, H_RCX, host_of[X86_RCX]);
+		e_op(e, 0xd2 | b, size, kd->arg, m);
+		break;
+	case K_SHD_I:
+		e_op(e, OP_0F | (kd->arg ? 0xac : 0xa4), size, in(t, i->reg, H_RAX), m);
+		e8(e, i->imm);
+		break;
+	default:
+		e_mov(e, 4, H_RCX, host_of[X86_RCX]);
+		e_op(e, OP_0F | (kd->arg ? 0xad : 0xa5), size, in(t, i->reg, H_RAX), m);
+	}
+	if (!(i->flags & X86_I_MEM))
+		out(t, i->rm, m.base);
+	flags_written(t, f);
+}
+
+/* rDX:rAX and one operand. */
+static void emit_muldiv(struct tr *t, const struct x86_insn *i, const struct kind_of *kd, const struct effect *f)
+{
+	u32 size = i->opsize, nr = kd->kind == K_MUL ? 4 : kd->kind == K_IMUL ? 5 : kd->kind == K_DIV ? 6 : 7;
+	int ax = host_of[X86_RAX], dx = host_of[X86_RDX];
+	struct emit *e = &t->e;
+
+	if (i->flags & X86_I_MEM)
+		e_load(e, size, H_RCX, operand(t, i, size, false));
+	else
+		e_load(e, 8, H_RCX, source(i->rm));
+	if (kd->kind == K_DIV) {
+		/* A quotient that does not fit is the handler's. */
+		flags_to_slot(t);
+		t->flags = IN_SLOT;
+		e_rr(e, 0x3b, size, dx, H_RCX);
+		slow_if(t, e_jcc(e, 3));		/* ae */
+	} else if (kd->kind == K_IDIV) {
+		/* Done here: a dividend that is only sign-extended, and a divisor other than 0 and -1. */
+		flags_to_slot(t);
+		t->flags = IN_SLOT;
+		e_lea(e, size, H_RAX, loc_mem(H_RCX, 1));
+		e_alu_imm(e, 7, size, loc_reg(H_RAX), 1);
+		slow_if(t, e_jcc(e, 6));		/* be */
+		e_mov(e, size, H_RAX, ax);
+		e_op(e, 0xc1, size, 7, loc_reg(H_RAX));	/* sar */
+		e8(e, size == 8 ? 63 : 31);
+		e_rr(e, 0x3b, size, H_RAX, dx);
+		slow_if(t, e_jcc(e, 5));
+	}
+	flags_for(t, f);
+	e_mov(e, 8, H_RAX, ax);
+	if (size > 1)
+		e_mov(e, 8, H_RDX, dx);
+	e_op(e, size == 1 ? 0xf6 : 0xf7, size, nr, loc_reg(H_RCX));
+	e_mov(e, 8, ax, H_RAX);
+	if (size > 1)
+		e_mov(e, 8, dx, H_RDX);
+	flags_written(t, f);
+}
+
+static void emit_exchange(struct tr *t, const struct x86_insn *i, const struct kind_of *kd, const struct effect *f)
+{
+	u32 size = i->opsize, b = size == 1 ? 0 : 1;
+	bool mem = i->flags & X86_I_MEM;
+	struct emit *e = &t->e;
+	struct loc m;
+	int r;
+
+	m = mem ? operand(t, i, size, true) : loc_reg(in(t, i->rm, H_RDX));
+	flags_for(t, f);
+	r = in(t, i->reg, H_RCX);
+	switch (kd->kind) {
+	case K_XCHG:
+		e_op(e, 0x86 | b, size, r, m);
+		break;
+	case K_XADD:
+		e_op(e, OP_0F | 0xc0 | b | (mem ? OP_LOCK : 0), size, r, m);
+		break;
+	default:
+		e_mov(e, 8, H_RAX, host_of[X86_RAX]);
+		e_op(e, OP_0F | 0xb0 | b | (mem ? OP_LOCK : 0), size, r, m);
+		e_mov(e, 8, host_of[X86_RAX], H_RAX);
+	}
+	if (kd->kind != K_CMPXCHG)
+		out(t, i->reg, r);
+	if (!mem)
+		out(t, i->rm, m.base);
+	flags_written(t, f);
+}
+
+static void emit_stack(struct tr *t, const struct x86_insn *i, const struct kind_of *kd)
+{
+	struct emit *e = &t->e;
+	struct loc m;
+
+	switch (kd->kind) {
+	case K_PUSH_I:
+		m = stack(t, -8, true);
+		e_op(e, 0xc7, 8, 0, m);
+		e32(e, i->imm);
+		move_rsp(t, -8);
+		break;
+	case K_PUSH_E:
+		if (i->flags & X86_I_MEM) {
+			m = operand(t, i, 8, false);
+			e_load(e, 8, H_RAX, m);
+			e_store(e, 8, H_RAX, C(jit.tmp));
+			m = stack(t, -8, true);
+			e_load(e, 8, H_RAX, C(jit.tmp));
+			e_store(e, 8, H_RAX, m);
+		} else {
+			m = stack(t, -8, true);
+			e_store(e, 8, in(t, i->rm, H_RAX), m);
+		}
+		move_rsp(t, -8);
+		break;
+	case K_POP_E:
+		m = stack(t, 0, false);
+		e_load(e, 8, H_RAX, m);
+		move_rsp(t, 8);
+		e_store(e, 8, H_RAX, source(i->rm));
+		break;
+	default: {	/* LEAVE */
+		struct ea a = { X86_RBP, X86_REG_ZERO, 0, X86_SEG_FLAT, 8, 0 };
+
+		m = lookup(t, a, 8, false);
+		e_load(e, 8, H_RAX, m);
+		e_lea(e, 8, host_of[X86_RSP], loc_mem(host_of[X86_RBP], 8));
+		e_mov(e, 8, host_of[X86_RBP], H_RAX);
+	}
+	}
+}
+
+static void push_return(struct tr *t)
+{
+	struct loc m = stack(t, -8, true);
+
+	page_plus(t, H_RAX, t->next);
+	e_store(&t->e, 8, H_RAX, m);
+	move_rsp(t, -8);
+}
+
+static void emit_branch(struct tr *t, const struct x86_insn *i, const struct kind_of *kd)
+{
+	s32 to = (s32)(s64)i->imm + (s32)t->next;
+	bool near = to >= 0 && to < (s32)PAGE_SIZE;
+	struct emit *e = &t->e;
+	u8 *taken;
+
+	switch (kd->kind) {
+	case K_JMP_J:
+		go_on(t, to, true);
+		break;
+	case K_JCC:
+		flags_to_host(t);
+		if (near) {
+			edge(t, kd->arg, to);
+			go_on(t, t->next, false);
+		} else {
+			u8 flags = t->flags;
+
+			taken = e_jcc(e, kd->arg);
+			go_on(t, t->next, false);
+			e_land(e, taken);
+			t->flags = flags;
+			go_on(t, to, true);
+		}
+		break;
+	case K_CALL_J:
+		if (near) {
+			push_return(t);
+			edge(t, 16, to);
+			break;
+		}
+		flags_to_slot(t);
+		t->flags = IN_SLOT;
+		page_plus(t, H_RDX, to);
+		find_code(t);
+		e_store(e, 8, H_RAX, C(jit.tmp));
+		push_return(t);
+		page_plus(t, H_RDX, to);
+		e_load(e, 8, H_RAX, C(jit.tmp));
+		go_to(t);
+		break;
+	case K_RET:
+		e_load(e, 8, H_RDX, stack(t, 0, false));
+		find_code(t);
+		move_rsp(t, 8 + (i->imm & 0xffff));
+		go_to(t);
+		break;
+	default:	/* JMP, CALL through E */
+		if (i->flags & X86_I_MEM) {
+			e_load(e, 8, H_RDX, operand(t, i, 8, false));
+		} else {
+			flags_to_slot(t);
+			t->flags = IN_SLOT;
+			e_load(e, 8, H_RDX, source(i->rm));
+		}
+		find_code(t);
+		if (kd->kind == K_CALL_E) {
+			e_store(e, 8, H_RAX, C(jit.tmp));
+			e_store(e, 8, H_RDX, C(jit.tmp[1]));
+			push_return(t);
+			e_load(e, 8, H_RDX, C(jit.tmp[1]));
+			e_load(e, 8, H_RAX, C(jit.tmp));
+		}
+		go_to(t);
+	}
+	if (t->slow)
+		t->slow->end = true;
+}
+
+/* SETcc, CMOVcc, bit tests, counts, and what works on RAX and RDX alone. */
+static void emit_rest(struct tr *t, const struct x86_insn *i, const struct kind_of *kd, const struct effect *f)
+{
+	static const u32 count_op[] = { OP_F3 | 0xb8, OP_F3 | 0xbc, OP_F3 | 0xbd, 0xbc, 0xbd };
+	u32 size = i->opsize;
+	struct emit *e = &t->e;
+	struct loc m;
+	int d;
+
+	switch (kd->kind) {
+	case K_SETCC:
+		m = i->flags & X86_I_MEM ? operand(t, i, 1, true) : source(i->rm);
+		flags_for(t, f);
+		e_op(e, OP_0F | 0x90 | kd->arg, 1, 0, m);
+		break;
+	case K_CMOV:
+		m = i->flags & X86_I_MEM ? operand(t, i, size, false) : source(i->rm);
+		flags_for(t, f);
+		d = in(t, i->reg, H_RCX);
+		e_op(e, OP_0F | 0x40 | kd->arg, size, d, m);
+		out(t, i->reg, d);
+		break;
+	case K_BT_I:
+	case K_BT_R:
+		m = i->flags & X86_I_MEM ? operand(t, i, size, kd->arg != 4) : loc_reg(in(t, i->rm, H_RDX));
+		flags_for(t, f);
+		if (kd->kind == K_BT_I) {
+			e_op(e, OP_0F | 0xba | (i->flags & X86_I_LOCK ? OP_LOCK : 0), size, kd->arg, m);
+			e8(e, i->imm);
+		} else {
+			e_op(e, OP_0F | 0x83 | kd->arg << 3, size, in(t, i->reg, H_RCX), m);
+		}
+		if (!(i->flags & X86_I_MEM) && kd->arg != 4)
+			out(t, i->rm, m.base);
+		break;
+	case K_COUNT:
+		emit_g(t, i, f, OP_0F | count_op[kd->arg], size, size, false, false);
+		return;
+	case K_BSWAP:
+		d = in(t, i->reg, H_RAX);
+		if (size == 8 || d & 8)
+			e8(e, 0x40 | (size == 8 ? 8 : 0) | (d & 8 ? 1 : 0));
+		e8(e, 0x0f);
+		e8(e, 0xc8 | (d & 7));
+		out(t, i->reg, d);
+		break;
+	case K_CBW:
+	case K_CWD:
+		e_mov(e, 8, H_RAX, host_of[X86_RAX]);
+		if (kd->kind == K_CWD)
+			e_mov(e, 8, H_RDX, host_of[X86_RDX]);
+		if (size == 2)
+			e8(e, 0x66);
+		else if (size == 8)
+			e8(e, 0x48);
+		e8(e, kd->kind == K_CBW ? 0x98 : 0x99);
+		if (kd->kind == K_CBW)
+			e_mov(e, 8, host_of[X86_RAX], H_RAX);
+		else
+			e_mov(e, 8, host_of[X86_RDX], H_RDX);
+		break;
+	case K_CARRY:
+		flags_for(t, f);
+		e8(e, kd->arg);
+		break;
+	}
+	flags_written(t, f);
+}
+
+static void emit_insn(struct tr *t, const struct x86_insn *i, const struct kind_of *kd, const struct effect *f)
+{
+	u32 size = i->opsize, b = size == 1 ? 0 : 1;
+
+	switch (kd->kind) {
+	case K_CALL:
+		flags_to_slot(t);
+		t->flags = IN_SLOT;
+		call_handler(t, t->k, t->next);
+		if (i->op->attr & X86_A_END)
+			leave(t, JIT_NEXT);
+		break;
+	case K_NOP:
+		break;
+	case K_ALU_ER:
+		emit_e(t, i, f, kd->arg << 3 | b, i->reg, kd->arg == 7);
+		break;
+	case K_ALU_EI:
+		emit_e(t, i, f, kd->arg, -1, kd->arg == 7);
+		break;
+	case K_ALU_RE:
+		emit_g(t, i, f, kd->arg << 3 | 2 | b, size, size, false, kd->arg == 7);
+		break;
+	case K_TEST_ER:
+		emit_e(t, i, f, 0x84 | b, i->reg, true);
+		break;
+	case K_TEST_EI: {
+		struct loc m = i->flags & X86_I_MEM ? operand(t, i, size, false) : source(i->rm);
+
+		e_op(&t->e, 0xf6 | b, size, 0, m);
+		eimm(&t->e, i->imm, size);
+		flags_written(t, f);
+		break;
+	}
+	case K_MOV_ER: case K_MOV_RE: case K_MOV_EI:
+		emit_mov(t, i, kd);
+		break;
+	case K_LEA:
+		emit_lea(t, i);
+		break;
+	case K_MOVZX_B:
+		emit_g(t, i, f, OP_0F | OP_REX | 0xb6, size, 1, size >= 4, false);
+		break;
+	case K_MOVZX_W:
+		emit_g(t, i, f, OP_0F | 0xb7, size, 2, size >= 4, false);
+		break;
+	case K_MOVSX_B:
+		emit_g(t, i, f, OP_0F | OP_REX | 0xbe, size, 1, size >= 4, false);
+		break;
+	case K_MOVSX_W:
+		emit_g(t, i, f, OP_0F | 0xbf, size, 2, size >= 4, false);
+		break;
+	case K_MOVSXD:
+		emit_g(t, i, f, 0x63, size, 4, true, false);
+		break;
+	case K_INC: case K_DEC: case K_NEG: case K_NOT: {
+		static const u8 op[] = { 0xfe, 0xfe, 0xf6, 0xf6 }, ext[] = { 0, 1, 3, 2 };
+		u32 n = kd->kind - K_INC;
+		bool mem = i->flags & X86_I_MEM;
+		struct loc m = mem ? operand(t, i, size, true) : loc_reg(in(t, i->rm, H_RDX));
+
+		flags_for(t, f);
+		e_op(&t->e, op[n] | b | (i->flags & X86_I_LOCK ? OP_LOCK : 0), size, ext[n], m);
+		if (!mem)
+			out(t, i->rm, m.base);
+		flags_written(t, f);
+		break;
+	}
+	case K_SHIFT_I: case K_SHIFT_1: case K_SHIFT_C: case K_SHD_I: case K_SHD_C:
+		emit_shift(t, i, kd, f);
+		break;
+	case K_IMUL_GE:
+		emit_g(t, i, f, OP_0F | 0xaf, size, size, false, false);
+		break;
+	case K_IMUL_GEI: {
+		struct loc m = i->flags & X86_I_MEM ? operand(t, i, size, false) : source(i->rm);
+		int d = size == 2 ? in(t, i->reg, H_RCX) : target(i->reg, H_RCX);
+
+		flags_for(t, f);
+		e_op(&t->e, 0x69, size, d, m);
+		eimm(&t->e, i->imm, size);
+		out(t, i->reg, d);
+		flags_written(t, f);
+		break;
+	}
+	case K_MUL: case K_IMUL: case K_DIV: case K_IDIV:
+		emit_muldiv(t, i, kd, f);
+		break;
+	case K_PUSH_E: case K_PUSH_I: case K_POP_E: case K_LEAVE:
+		emit_stack(t, i, kd);
+		break;
+	case K_XCHG: case K_XADD: case K_CMPXCHG:
+		emit_exchange(t, i, kd, f);
+		break;
+	case K_CALL_J: case K_CALL_E: case K_RET: case K_JMP_J: case K_JMP_E: case K_JCC:
+		emit_branch(t, i, kd);
+		break;
+	default:
+		emit_rest(t, i, kd, f);
+	}
+}
+
+/* ---- what is off the straight way ---- */
+
+static void emit_slow(struct tr *t, struct slow *s)
+{
+	struct emit *e = &t->e;
+
+	for (u32 n = 0; n < s->n; n++)
+		e_land(e, s->from[n]);
+	call_handler(t, s->k, s->next);
+	if (s->end) {
+		leave(t, JIT_NEXT);
+		return;
+	}
+	if (s->flags & IN_HOST)
+		load_flags(e);
+	e_jmp_to(e, s->back);
+}
+
+static void emit_edge(struct tr *t, struct edge *d)
+{
+	struct emit *e = &t->e;
+
+	e_land(e, d->from);
+	if (!(d->flags & IN_SLOT))
+		save_flags(e);
+	set_rip(e, d->at);
+	if (d->link) {
+		e_mov_imm64(e, H_RAX, (u64)t->b);
+		e_store(e, 8, H_RAX, C(jit.block));
+		e_op(e, 0xc7, 4, 0, C(jit.edge));
+		e32(e, (u32)(d->from - t->j->code.rw) | (d->flags & IN_HOST ? JIT_EDGE_HOST_FLAGS : 0));
+	}
+	leave(t, d->link ? JIT_LINK : JIT_NEXT);
+}
+
+bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, struct soft_block *b)
+{
+	struct tr t = {
+		.e = *out_e, .c = c, .j = j, .b = b, .page = b->host & PAGE_MASK, .half = c_rip(c) >> 63,
+		.at = b->host & ~PAGE_MASK,
+	};
+	struct kind_of kd[SOFT_BLOCK_MAX];
+	struct effect f[SOFT_BLOCK_MAX];
+	bool live = true, slot_first = false, ended = false;
+	struct emit *e = &t.e;
+
+	for (int k = b->n - 1; k >= 0; k--) {
+		kd[k] = kind_of(&t, &b->insn[k]);
+		f[k] = effect_of(&b->insn[k], &kd[k]);
+		t.live[k] = live;
+		if (f[k].exposes || f[k].reads)
+			live = true;
+		else if (f[k].writes == WRITES_ALL)
+			live = false;
+	}
+	/* What the first instruction that cares about flags wants, the block wants. */
+	for (u32 k = 0; k < b->n; k++) {
+		if (!f[k].exposes && !f[k].reads && !f[k].writes)
+			continue;
+		slot_first = f[k].exposes && kd[k].kind != K_JCC;
+		break;
+	}
+	t.entry[slot_first] = e->p;
+	if (slot_first)
+		save_flags(e);
+	else
+		load_flags(e);
+	t.entry[!slot_first] = e->p;
+	t.flags = slot_first ? IN_SLOT : IN_HOST;
+
+	t.next = t.at;
+	for (t.k = 0; t.k < b->n; t.k++) {
+		const struct x86_insn *i = &b->insn[t.k];
+
+		t.at = t.next;
+		t.next += i->len;
+		t.slow = NULL;
+		emit_insn(&t, i, &kd[t.k], &f[t.k]);
+		if (t.slow) {
+			t.slow->flags = t.flags;
+			t.slow->back = e->p;
+		}
+		ended = i->op->attr & X86_A_END;
+	}
+	t.slow = NULL;
+	if (!ended)
+		go_on(&t, t.next, false);
+	for (u32 n = 0; n < t.nr_slow; n++)
+		emit_slow(&t, &t.slows[n]);
+	for (u32 n = 0; n < t.nr_edges; n++)
+		emit_edge(&t, &t.edges[n]);
+	if (e->p > e->end)
+		return false;
+	b->jit_slot = t.entry[0] + e->to_rx;
+	b->jit_host = t.entry[1] + e->to_rx;
+	*out_e = *e;
+	return true;
+}
+
+/* ---- stubs ---- */
+
+static void move_guest(struct emit *e, bool store)
+{
+	for (int r = 0; r < 16; r++) {
+		if (host_of[r] == SPILLED)
+			continue;
+		if (store)
+			e_store(e, 8, host_of[r], spill(r));
+		else
+			e_load(e, 8, host_of[r], spill(r));
+	}
+}
+
+static const u8 callee_saved[] = { H_RBX, H_RBP, H_R12, H_R13, H_R14, H_R15 };
+
+static void push_pop(struct emit *e, int r, bool pop)
+{
+	if (r & 8)
+		e8(e, 0x41);
+	e8(e, (pop ? 0x58 : 0x50) | (r & 7));
+}
+
+/* RCX: the instruction, RDX: the block, RAX: offset in the page of what follows. */
+static void emit_call_stub(struct soft_jit *j, struct emit *e, int (*fn)(struct x86_cpu *, const struct x86_insn *,
+									  struct soft_block *))
+{
+	e_op(e, 0x03, 8, H_RAX, C(jit.page));
+	e_store(e, 8, H_RAX, C(regs[X86_REG_RIP]));
+	move_guest(e, true);
+	e_alu_imm(e, 5, 8, loc_reg(H_RSP), 8);
+	e_lea(e, 8, H_RDI, loc_mem(H_RBP, -BIAS));
+	e_mov(e, 8, H_RSI, H_RCX);
+	e_mov_imm64(e, H_RAX, (u64)fn);
+	e_op(e, 0xff, 4, 2, loc_reg(H_RAX));		/* call rax */
+	move_guest(e, false);
+	e_alu_imm(e, 0, 8, loc_reg(H_RSP), 8);
+	e_rr(e, 0x85, 4, H_RAX, H_RAX);
+	e8(e, 0x75); e8(e, 1);				/* jne: over the ret */
+	e8(e, 0xc3);
+	e_alu_imm(e, 0, 8, loc_reg(H_RSP), 8);		/* forget the way back */
+	e_jmp_to(e, j->leave);
+}
+
+/* RDX: linear address. RAX: its code, 0 where it is not known or somebody wants attention. RCX is lost. */
+static void emit_lookup_stub(struct emit *e)
+{
+	u8 *miss[3];
+
+	e_alu_imm(e, 7, 4, C(attention), 0);
+	miss[0] = e_jcc(e, 5);
+	e_mov(e, 4, H_RCX, H_RDX);
+	e_op(e, 0xc1, 4, 5, loc_reg(H_RCX));
+	e8(e, PAGE_SHIFT - 5);
+	e_alu_imm(e, 4, 4, loc_reg(H_RCX), (X86_TLB_SIZE - 1) << 5);
+	e_op(e, 0x03, 8, H_RCX, C(tlb));
+	e_mov(e, 8, H_RAX, H_RDX);
+	e_op(e, 0xc1, 8, 5, loc_reg(H_RAX));
+	e8(e, 63);
+	e_load(e, 8, H_RAX, loc_sib(H_RBP, H_RAX, 3, (s32)offsetof(struct x86_cpu, tlb_ctx) - BIAS));
+	/* tag ^ context ^ address is the offset in the page where the tag is the page's in this context */
+	e_op(e, 0x33, 8, H_RAX, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, ex)));
+	e_rr(e, 0x33, 8, H_RAX, H_RDX);
+	e_alu_imm(e, 7, 8, loc_reg(H_RAX), 4095);
+	miss[1] = e_jcc(e, 7);				/* a */
+	e_load(e, 8, H_RCX, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, addend)));
+	e_rr(e, 0x03, 8, H_RCX, H_RDX);
+	e_mov(e, 4, H_RAX, H_RCX);
+	e_op(e, 0xc1, 4, 5, loc_reg(H_RAX));
+	e8(e, PAGE_SHIFT);
+	e_rr(e, 0x33, 4, H_RAX, H_RCX);
+	e_alu_imm(e, 4, 4, loc_reg(H_RAX), (1 << JIT_TARGET_BITS) - 1);
+	e_op(e, 0xc1, 4, 4, loc_reg(H_RAX));		/* shl */
+	e8(e, 4);
+	e_op(e, 0x03, 8, H_RAX, C(jit.targets));
+	e_op(e, 0x33, 8, H_RCX, C(jit.epoch));
+	e_op(e, 0x3b, 8, H_RCX, loc_mem(H_RAX, 0));
+	miss[2] = e_jcc(e, 5);
+	e_load(e, 8, H_RAX, loc_mem(H_RAX, 8));
+	e8(e, 0xc3);
+	for (u32 n = 0; n < 3; n++)
+		e_land(e, miss[n]);
+	e_rr(e, 0x33, 4, H_RAX, H_RAX);
+	e8(e, 0xc3);
+}
+
+void jit_emit_stubs(struct soft_jit *j, struct emit *e)
+{
+	/* int enter(struct x86_cpu *c, void *code); leaves come to j->leave with the result in EAX. */
+	j->enter = e->p;
+	for (u32 n = 0; n < ARRAY_SIZE(callee_saved); n++)
+		push_pop(e, callee_saved[n], false);
+	e_alu_imm(e, 5, 8, loc_reg(H_RSP), 8);
+	e_lea(e, 8, H_RBP, loc_mem(H_RDI, BIAS));
+	e_mov(e, 8, H_RAX, H_RSI);
+	move_guest(e, false);
+	e_op(e, 0xff, 4, 4, loc_reg(H_RAX));
+
+	j->leave = e->p;
+	move_guest(e, true);
+	e_alu_imm(e, 0, 8, loc_reg(H_RSP), 8);
+	for (int n = ARRAY_SIZE(callee_saved) - 1; n >= 0; n--)
+		push_pop(e, callee_saved[n], true);
+	e8(e, 0xc3);
+
+	j->call = e->p;
+	emit_call_stub(j, e, jit_exec);
+	j->call_flags = e->p;
+	emit_call_stub(j, e, jit_exec_flags);
+	j->lookup = e->p;
+	emit_lookup_stub(e);
+}
