@@ -153,6 +153,7 @@ def build_initrd(args, kernel_dir, vmlinuz):
         commands.append(f"/guest-test --provider kvm --timeout {args.test_timeout} {names}")
         commands.append('echo "@@guest-test status $?"')
     if args.anykvm:
+        commands.append('echo "@@auto $(/anykvm doctor | tail -n 1)"')
         for cpus in args.cpus:
             commands.append(f'echo "@@boot {cpus}"')
             commands.append(
@@ -278,6 +279,8 @@ def main():
                 seen_kvm = line == "@@kvm yes"
             elif line.startswith("@@guest-test status"):
                 guest_status = int(line.split()[-1])
+            elif line.startswith("@@auto"):
+                tally.line("takes kvm:" in line, "anykvm doctor takes the real KVM", why=line)
             elif match := re.match(r"@@boot (\d+)$", line):
                 booting, inner = int(match[1]), None
             elif match := re.search(r"@@inner cpus=(\d+)", line):
