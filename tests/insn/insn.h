@@ -72,6 +72,7 @@ void native_run(const struct test_case *t, struct outcome *o);
 /* ---- interp.c ---- */
 int interp_init(struct memory *mem);
 struct x86_cpu *interp_cpu(void);
+void interp_load(const struct test_case *t);	/* the case's state to the vCPU */
 /* false: it did not end, with a message in *why. */
 bool interp_run(const struct test_case *t, struct outcome *o, const char **why);
 

@@ -187,19 +187,27 @@ static int execute(struct x86_cpu *c, const struct test_case *t, struct x86_insn
 	return X86_EXIT;
 }
 
-bool interp_run(const struct test_case *t, struct outcome *o, const char **why)
+void interp_load(const struct test_case *t)
 {
 	struct x86_cpu *c = &vcpu->cpu;
-	struct x86_insn i = t->insn;
-	int r;
 
 	memcpy(c->regs, t->in.gpr, sizeof(t->in.gpr));
+	c_rip(c) = t->in.rip;
 	c->rflags = t->in.rflags;
 	c->cpl = 3;
 	set_segments(c, t);
 	x86_update_mode(c);
 	if (t->fp)
 		load_fp(c, t->in.xsave);
+}
+
+bool interp_run(const struct test_case *t, struct outcome *o, const char **why)
+{
+	struct x86_cpu *c = &vcpu->cpu;
+	struct x86_insn i = t->insn;
+	int r;
+
+	interp_load(t);
 	c->careful = t->careful;
 	if (t->lazy_fp)
 		soft_fpu_enter(c);

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The translator against the interpreter: random sequences of one to a few instructions, run by both from
+ * the same state, must end in the same place with the same registers, flags, vectors, memory and fault.
+ *
+ * A sequence is made of cases of generate.c and lies in guest memory with HLT behind it, which
+ * faults at this privilege and so tells where the straight way ended.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "disasm.h"
+#include "insn.h"
+#include "kvm/anykvm.h"
+#include "kvm/cpu/soft/jit/jit.h"
+#include "kvm/cpu/soft/soft.h"
+
+#define DEFAULT_SECONDS	20
+#define LONGEST		8
+#define MAX_REPORTS	10
+#define DATA_PAGES	ARRAY_SIZE(data_pages)
+
+/* All that a run leaves behind. */
+struct result {
+	int r;
+	u8 vector;
+	u32 error;
+	u64 payload;
+	u64 regs[X86_NR_REGS];
+	u64 rflags, fs_base, gs_base;
+	u8 fx[512];
+	union x86_vec ymm[16];
+	u8 data[ARRAY_SIZE(data_pages)][PAGE_SIZE];
+};
+
+static struct native_can can;
+static struct memory host_memory, memory;
+static u64 seed;
+
+static u64 splitmix(u64 *s)
+{
+	u64 z = *s += 0x9e3779b97f4a7c15ull;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+	return z ^ (z >> 31);
+}
+
+static void take(struct x86_cpu *c, struct result *o, int r)
+{
+	memset(o, 0, offsetof(struct result, data));
+	o->r = r;
+	if (r == X86_FAULT) {
+		o->vector = c->fault.vector;
+		o->error = c->fault.has_error ? c->fault.error : 0;
+		o->payload = c->fault.vector == X86_PF ? c->fault.payload : 0;
+	}
+	memcpy(o->regs, c->regs, sizeof(o->regs));
+	o->rflags = c->rflags;
+	o->fs_base = c->seg[X86_SEG_FS].base;
+	o->gs_base = c->seg[X86_SEG_GS].base;
+	memcpy(o->fx, c->fpu.fx, sizeof(o->fx));
+	memcpy(o->ymm, c->fpu.ymm, sizeof(o->ymm));
+	for (u32 k = 0; k < DATA_PAGES; k++)
+		memcpy(o->data[k], memory.data + data_pages[k], PAGE_SIZE);
+}
+
+/* As loop.c runs a block. */
+static int interpret(struct x86_cpu *c, struct soft_block *b)
+{
+	for (const struct x86_insn *i = b->insn; i < b->insn + b->n; i++) {
+		int r;
+
+		c_rip(c) += i->len;
+		r = i->fn(c, i);
+		if (r)
+			return r;
+	}
+	return JIT_NEXT;
+}
+
+/* Runs what is at RIP. false: no block can be made, or the translator's tick came in between. */
+static bool run(const struct test_case *t, bool jit, struct result *o)
+{
+	struct x86_cpu *c = interp_cpu();
+	struct soft_vcpu *s = c->soft;
+	struct x86_mapping map;
+	struct soft_block *b;
+	bool done = true;
+	int r;
+
+	interp_load(t);
+	s->icache.epoch++;
+	jit_begin(s->jit);
+	r = x86_translate(c, c_rip(c), X86_FETCH, false, &map);
+	if (r == X86_RESTART) {
+		/* The core would serve the requests that come with the first code of a page. */
+		atomic_xchg(&c->vcpu->requests, 0);
+		x86_tlb_flush_all(c);
+		r = x86_translate(c, c_rip(c), X86_FETCH, false, &map);
+	}
+	if (r || !map.host)
+		return false;
+	b = soft_icache_find(c, (u64)map.host);
+	if (!b)
+		return false;
+	if (jit && !b->jit_slot)
+		jit_translate(c, b);
+	if (jit && !b->jit_slot)
+		return false;
+	WRITE_ONCE(c->attention, 0);
+	soft_fpu_enter(c);
+	r = jit ? jit_run(c, b) : interpret(c, b);
+	soft_fpu_leave(c);
+	if (READ_ONCE(c->attention))
+		done = false;
+	WRITE_ONCE(c->attention, 0);
+	take(c, o, r);
+	return done;
+}
+
+static void print_code(const u8 *p, u32 len)
+{
+	while (len) {
+		struct x86_cpu *c = interp_cpu();
+		struct x86_insn i;
+		char text[128];
+		int n = x86_decode(c->decoder, p, min(len, 15u), X86_MODE_64, c->features, &i);
+
+		if (n <= 0)
+			break;
+		disassemble(p, n, 64, CODE_START, text, sizeof(text));
+		printf("    ");
+		for (int k = 0; k < n; k++)
+			printf("%02x ", p[k]);
+		printf("\t%s\n", text);
+		p += n;
+		len -= n;
+	}
+}
+
+static const char *compare(const struct test_case *t, const struct result *a, const struct result *b)
+{
+	static char what[200];
+
+	if (a->r != b->r)
+		snprintf(what, sizeof(what), "result: interpreter %d, translator %d", a->r, b->r);
+	else if (a->vector != b->vector || a->error != b->error || a->payload != b->payload)
+		snprintf(what, sizeof(what), "fault: vector %u, %u", a->vector, b->vector);
+	else if (a->rflags != b->rflags)
+		snprintf(what, sizeof(what), "flags: %llx, %llx", (unsigned long long)a->rflags,
+			 (unsigned long long)b->rflags);
+	else if (a->fs_base != b->fs_base || a->gs_base != b->gs_base)
+		return "FS or GS base";
+	else if (memcmp(a->fx, b->fx, sizeof(a->fx)))
+		return "x87 state or MXCSR";
+	else if (memcmp(a->ymm, b->ymm, sizeof(a->ymm)))
+		return "vector registers";
+	else if (memcmp(a->data, b->data, sizeof(a->data)))
+		return "memory";
+	else {
+		for (u32 n = 0; n < X86_NR_REGS; n++) {
+			if (a->regs[n] == b->regs[n])
+				continue;
+			snprintf(what, sizeof(what), "register %u: was %llx, interpreter %llx, translator %llx",
+				 n, n < 16 ? (unsigned long long)t->in.gpr[n] : 0,
+				 (unsigned long long)a->regs[n], (unsigned long long)b->regs[n]);
+			return what;
+		}
+		return NULL;
+	}
+	return what;
+}
+
+/* One sequence. -1: none was made; 0: alike. */
+static int sequence(u64 number)
+{
+	static struct test_case first, t;
+	static struct result interpreted, translated;
+	static u8 before[ARRAY_SIZE(data_pages)][PAGE_SIZE];
+	u64 mix = seed * 0x9e3779b97f4a7c15ull + number;
+	u8 *code = memory.code + (CODE_START - CODE_PAGE);
+	u32 want = 1 + splitmix(&mix) % LONGEST, have = 0, len = 0;
+	const char *what;
+
+	for (u32 tries = 0; tries < 200 && have < want; tries++) {
+		u32 attr;
+
+		if (!generate(seed, splitmix(&mix) >> 8, &host_memory, &memory, &t) || !t.insn.op)
+			continue;
+		attr = t.insn.op->attr;
+		if (t.mode != X86_MODE_64 || (attr & (X86_A_IO | X86_A_SHADOW)) ||
+		    ((attr & X86_A_END) && (!(attr & X86_A_BRANCH) || have + 1 < want)))
+			continue;
+		/* Mostly integers, which are translated in all ways. */
+		if ((attr & X86_A_HOST) && splitmix(&mix) % 8)
+			continue;
+		memcpy(code + len, t.bytes, t.insn.len);
+		len += t.insn.len;
+		if (!have++ || t.fp)
+			first = t;
+	}
+	if (!have)
+		return -1;
+	memset(code + len, 0xf4, 16);
+	for (u32 k = 0; k < DATA_PAGES; k++)
+		memcpy(before[k], memory.data + data_pages[k], PAGE_SIZE);
+	if (!run(&first, false, &interpreted))
+		return -1;
+	if (interpreted.r == JIT_NEXT && interpreted.regs[X86_REG_RIP] - CODE_START < len)
+		return -1;	/* a loop */
+	for (u32 k = 0; k < DATA_PAGES; k++)
+		memcpy(memory.data + data_pages[k], before[k], PAGE_SIZE);
+	if (!run(&first, true, &translated))
+		return -1;
+	what = compare(&first, &interpreted, &translated);
+	if (!what)
+		return 0;
+	printf("MISMATCH: %s (--seed %llu --first %llu --cases 1)\n", what, (unsigned long long)seed,
+	       (unsigned long long)number);
+	print_code(code, len);
+	return 1;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "seed", required_argument, NULL, 's' }, { "first", required_argument, NULL, 'f' },
+		{ "cases", required_argument, NULL, 'c' }, { "seconds", required_argument, NULL, 't' },
+		{ "op", required_argument, NULL, 'o' }, { NULL, 0, NULL, 0 },
+	};
+	u64 number = 0, cases = ~0ull, done = 0, bad = 0;
+	double seconds = DEFAULT_SECONDS;
+	const char *op = NULL;
+	time_t start = time(NULL);
+	int o;
+
+	seed = ((u64)start * 1000003 + getpid()) & 0xffffffff;
+	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (o) {
+		case 's': seed = strtoull(optarg, NULL, 0); break;
+		case 'f': number = strtoull(optarg, NULL, 0); break;
+		case 'c': cases = strtoull(optarg, NULL, 0); break;
+		case 't': seconds = atof(optarg); break;
+		case 'o': op = optarg; break;
+		default:
+			fprintf(stderr, "usage: jit-test [--seed N] [--first N] [--cases N] [--seconds N] "
+				"[--op NAME]\nTries random sequences of instructions in the translator and in "
+				"the interpreter.\n");
+			return 2;
+		}
+	}
+	printf("seed %llu\n", (unsigned long long)seed);
+	fflush(stdout);
+	anykvm_set_engine("jit");
+	if (native_init(&host_memory, &can) || interp_init(&memory)) {
+		fprintf(stderr, "jit-test: cannot set up\n");
+		return 1;
+	}
+	generate_init(&can, interp_cpu(), op);
+	for (; cases-- && bad < MAX_REPORTS; number++) {
+		int r = sequence(number);
+
+		done += r >= 0;
+		bad += r > 0;
+		if (!(number & 255) && time(NULL) - start >= seconds)
+			break;
+	}
+	printf("%llu sequences, %llu mismatches\n", (unsigned long long)done, (unsigned long long)bad);
+	return bad || !done;
+}
