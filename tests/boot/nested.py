@@ -234,7 +234,7 @@ def main():
     parser.add_argument("--cpus", type=int, nargs="*", default=[1, 2],
                         help="vCPUs of the kernel's boots")
     parser.add_argument("--timeout", type=int, default=900, help="seconds for everything")
-    parser.add_argument("--test-timeout", type=int, default=30, help="seconds for each guest")
+    parser.add_argument("--test-timeout", type=int, default=90, help="seconds for each guest")
     parser.add_argument("--boot-timeout", type=int, default=240, help="seconds for each boot")
     parser.add_argument("--verbose", action="store_true", help="show the console as it comes")
     parser.add_argument("only", nargs="*", help="names for guest-test")

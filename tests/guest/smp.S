@@ -10,11 +10,13 @@ GROUP(smp)
 
 	.section .data, "aw", @progbits
 	.balign	64
-	.globl	smp_cpus, smp_rounds, smp_online, smp_counter, smp_ipis
+	.globl	smp_cpus, smp_rounds, smp_stop, smp_online, smp_counter, smp_ipis
 smp_cpus:				/* how many there are: the host sets it */
 	.long	1
 smp_rounds:				/* how often to hand over, where vCPUs spin for each other */
 	.long	2000
+smp_stop:				/* or until the host has seen enough */
+	.long	0
 smp_online:
 	.long	0
 smp_work:
@@ -110,6 +112,21 @@ smp_ap:
 	movl	smp_done, %eax
 	cmpl	smp_cpus, %eax
 	jne	3b
+	.endm
+
+	/* Ends a test that goes by rounds, for both who take part: round -1 is the last. */
+	.macro	leader_stops
+	cmpl	$0, smp_stop
+	je	777f
+	movl	$-1, smp_round
+	ret
+777:
+	.endm
+	.macro	follower_stops
+	cmpl	$-1, smp_round
+	jne	777f
+	ret
+777:
 	.endm
 
 	.globl	smp_sipi
@@ -248,6 +265,7 @@ smp_pass_on:
 	movl	smp_rounds, %ebp
 1:	testl	%r12d, %r12d
 	jnz	2f
+	leader_stops
 	movl	$0, smp_x
 	movl	$0, smp_y
 	/* Meet: the first opens the round, the second answers. */
@@ -262,6 +280,7 @@ smp_pass_on:
 	movl	%eax, smp_r
 	jmp	5f
 2:	pause
+	follower_stops
 	cmpl	%ebp, smp_round
 	jne	2b
 	movl	%ebp, smp_round + 4
@@ -340,6 +359,7 @@ smp_cross_run:
 	movl	$1, %ebp
 1:	testl	%r12d, %r12d
 	jnz	2f
+	leader_stops
 	movl	%ebp, SCRATCH + 1
 	movl	%ebp, smp_round
 3:	pause
@@ -347,6 +367,7 @@ smp_cross_run:
 	jne	3b
 	jmp	4f
 2:	pause
+	follower_stops
 	cmpl	%ebp, smp_round
 	jne	2b
 	xorl	%eax, %eax
@@ -388,7 +409,8 @@ smp_shootdown_run:
 	ja	9f
 	je	5f
 	movl	$1, %ebp
-1:	movl	%ebp, %eax			/* odd: page 2, even: page 1 */
+1:	leader_stops
+	movl	%ebp, %eax			/* odd: page 2, even: page 1 */
 	andl	$1, %eax
 	incl	%eax
 	shll	$12, %eax
@@ -412,6 +434,7 @@ smp_shootdown_run:
 	movl	WINDOW + 0x3000, %eax
 	sti
 6:	pause
+	follower_stops
 	movl	WINDOW + 0x3000, %eax
 	cmpl	%ebp, smp_round
 	jne	6b

@@ -2,6 +2,7 @@
 /* Several vCPUs, each on a thread of its own. */
 #include "harness.h"
 
+#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,16 +15,32 @@ static struct vm *smp_guest(int cpus, const char *name)
 	for (int i = 0; i < cpus; i++)
 		vcpu_create(vm);
 	*var(vm, "smp_cpus") = cpus;
-	/* On one processor each turn costs the other's time slice. */
-	*var(vm, "smp_rounds") = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 2000 : 40;
 	vcpu_start(&vm->vcpus[0], MODE_LONG, name);
 	return vm;
+}
+
+/* Where vCPUs wait for each other by spinning, each turn can cost a time slice: on a machine with
+ * few processors, or busy ones, the rounds have to end before they are all done. */
+static void *stop_later(void *arg)
+{
+	sleep(3);
+	*(volatile uint32_t *)arg = 1;
+	return NULL;
+}
+
+static void run_rounds(int cpus, const char *name)
+{
+	struct vm *vm = smp_guest(cpus, name);
+	pthread_t thread;
+
+	CHECK_EQ(pthread_create(&thread, NULL, stop_later, var(vm, "smp_stop")), 0);
+	run_all_to_pass(vm);
 }
 
 #define SMP(function, cpus, symbol)					\
 static void function(void)						\
 {									\
-	run_all_to_pass(smp_guest(cpus, symbol));			\
+	run_rounds(cpus, symbol);					\
 }
 
 SMP(sipi_2, 2, "smp_sipi")
