@@ -24,8 +24,8 @@ from console import Console, Ended, Timeout  # noqa: E402
 from tap import Tap  # noqa: E402
 
 # Far above what it takes on an idle machine: this machine may be busy, or the build sanitized.
-BOOT_LIMIT = 240
-INSTALLER_LIMIT = 400
+BOOT_LIMIT = 400
+INSTALLER_LIMIT = 1000
 
 
 def is_i386(package):

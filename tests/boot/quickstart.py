@@ -21,7 +21,7 @@ from console import Console, Ended, Timeout  # noqa: E402
 from tap import Tap  # noqa: E402
 
 FIRST_LIMIT = 1200
-LIMIT = 240
+LIMIT = 400
 PROMPT = rb"(?:\x1b\[[0-9;?]*[a-zA-Z])*root@debian:~# "
 
 

@@ -30,8 +30,8 @@ from tap import Tap  # noqa: E402
 
 OK, FAILED, USAGE, PANIC = 0, 1, 2, 3
 NOBODY = 65534
-LIMIT = 60
-BOOT_LIMIT = 240
+LIMIT = 120
+BOOT_LIMIT = 400
 
 
 class Suite:
