@@ -70,13 +70,21 @@ static void take(struct x86_cpu *c, struct result *o, int r)
 }
 
 /* As loop.c runs a block. */
-static int interpret(struct x86_cpu *c, struct soft_block *b)
+static int interpret(struct x86_cpu *c, struct soft_block *b, u32 from)
 {
-	for (const struct x86_insn *i = b->insn; i < b->insn + b->n; i++) {
+	u32 at = 0;
+
+	for (const struct x86_insn *i = b->insn; i < b->insn + b->n; at += i++->len) {
 		int r;
 
+		if (at < from)
+			continue;
 		c_rip(c) += i->len;
 		r = i->fn(c, i);
+		if (r == X86_RESTART) {		/* its code was modified; the translator says so sooner */
+			c_rip(c) -= i->len;
+			return JIT_NEXT;
+		}
 		if (r)
 			return r;
 	}
@@ -114,7 +122,14 @@ static bool run(const struct test_case *t, bool jit, struct result *o)
 		return false;
 	WRITE_ONCE(c->attention, 0);
 	soft_fpu_enter(c);
-	r = jit ? jit_run(c, b) : interpret(c, b);
+	r = jit ? jit_run(c, b) : interpret(c, b, 0);
+	/* It may leave at any time. */
+	if (jit && r == JIT_NEXT && b->host && c_rip(c) - t->in.rip < b->bytes)
+		r = interpret(c, b, c_rip(c) - t->in.rip);
+	if (jit && r == X86_RESTART) {
+		c_rip(c) -= s->jit->insn->len;
+		r = JIT_NEXT;
+	}
 	soft_fpu_leave(c);
 	if (READ_ONCE(c->attention))
 		done = false;
@@ -158,8 +173,18 @@ static const char *compare(const struct test_case *t, const struct result *a, co
 		return "FS or GS base";
 	else if (memcmp(a->fx, b->fx, sizeof(a->fx)))
 		return "x87 state or MXCSR";
-	else if (memcmp(a->ymm, b->ymm, sizeof(a->ymm)))
-		return "vector registers";
+	else if (memcmp(a->ymm, b->ymm, sizeof(a->ymm))) {
+		u32 n = 0;
+
+		while (!memcmp(&a->ymm[n], &b->ymm[n], sizeof(a->ymm[n])))
+			n++;
+		snprintf(what, sizeof(what), "vector register %u: %016llx%016llx %016llx%016llx, "
+			 "%016llx%016llx %016llx%016llx", n,
+			 (unsigned long long)a->ymm[n].q[3], (unsigned long long)a->ymm[n].q[2],
+			 (unsigned long long)a->ymm[n].q[1], (unsigned long long)a->ymm[n].q[0],
+			 (unsigned long long)b->ymm[n].q[3], (unsigned long long)b->ymm[n].q[2],
+			 (unsigned long long)b->ymm[n].q[1], (unsigned long long)b->ymm[n].q[0]);
+	}
 	else if (memcmp(a->data, b->data, sizeof(a->data)))
 		return "memory";
 	else {
@@ -197,7 +222,7 @@ static int sequence(u64 number)
 		    ((attr & X86_A_END) && (!(attr & X86_A_BRANCH) || have + 1 < want)))
 			continue;
 		/* Mostly integers, which are translated in all ways. */
-		if ((attr & X86_A_HOST) && splitmix(&mix) % 8)
+		if ((attr & X86_A_HOST) && splitmix(&mix) % (number % 4 ? 8 : 1))
 			continue;
 		memcpy(code + len, t.bytes, t.insn.len);
 		len += t.insn.len;

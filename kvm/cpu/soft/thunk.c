@@ -84,13 +84,13 @@ bool soft_is_mmx_or_x87(const struct x86_insn *i)
 }
 
 /* VEX.L as it counts. */
-static bool insn_256(const struct x86_insn *i)
+bool soft_insn_256(const struct x86_insn *i)
 {
 	return i->op->vex != X86_LEGACY && i->op->vex != X86_VEX_LIG && (i->flags & X86_I_VEXL);
 }
 
 /* REX.W or VEX.W as it counts: part of the opcode, or a 64-bit operand. */
-static bool insn_w(const struct x86_insn *i)
+bool soft_insn_w(const struct x86_insn *i)
 {
 	if (i->op->w == X86_W1)
 		return true;
@@ -103,7 +103,7 @@ static bool insn_w(const struct x86_insn *i)
 
 u32 soft_operand_bytes(const struct x86_insn *i, u8 size)
 {
-	u32 x = insn_256(i) ? 32 : 16;
+	u32 x = soft_insn_256(i) ? 32 : 16;
 
 	switch (size) {
 	case X86_SZ_B:	return 1;
@@ -273,7 +273,7 @@ static void emit_insn(struct emit *e, const struct x86_insn *i, u8 base)
 	static const u8 legacy_prefix[] = {
 		[X86_PFX_66] = 0x66, [X86_PFX_F3] = 0xf3, [X86_PFX_F2] = 0xf2 };
 	const struct x86_opcode *op = i->op;
-	bool mem = i->flags & X86_I_MEM, w = insn_w(i), b = mem && base >= 8;
+	bool mem = i->flags & X86_I_MEM, w = soft_insn_w(i), b = mem && base >= 8;
 	u8 reg = 0, rm = 0, vvvv = 0, prefix;
 
 	for (u32 k = 0; k < ARRAY_SIZE(op->op); k++) {
@@ -296,7 +296,7 @@ static void emit_insn(struct emit *e, const struct x86_insn *i, u8 base)
 	if (op->vex != X86_LEGACY) {
 		byte(e, 0xc4);
 		byte(e, 0xc0 | (b ? 0 : 0x20) | op->map);	/* map 0F is 1 in both numberings */
-		byte(e, (w ? 0x80 : 0) | (~vvvv & 0xf) << 3 | (insn_256(i) ? 4 : 0) | pp[prefix]);
+		byte(e, (w ? 0x80 : 0) | (~vvvv & 0xf) << 3 | (soft_insn_256(i) ? 4 : 0) | pp[prefix]);
 	} else {
 		if (legacy_prefix[prefix])
 			byte(e, legacy_prefix[prefix]);
@@ -341,7 +341,7 @@ static int gpr_role(u8 kind, bool mem)
 static void emit_core(struct emit *e, const struct x86_insn *i)
 {
 	const struct x86_opcode *op = i->op;
-	bool mem = i->flags & X86_I_MEM, vex = op->vex != X86_LEGACY, l = insn_256(i);
+	bool mem = i->flags & X86_I_MEM, vex = op->vex != X86_LEGACY, l = soft_insn_256(i);
 	u8 base = HOST_RDX;
 	int role;
 
@@ -426,7 +426,7 @@ static u8 deny_bits(const struct x86_opcode *op)
 static u64 thunk_key(const struct x86_insn *i)
 {
 	bool mem = i->flags & X86_I_MEM;
-	u64 key = (u64)(i->op - x86_optable) << 32 | insn_256(i) << 0 | insn_w(i) << 1 | mem << 2;
+	u64 key = (u64)(i->op - x86_optable) << 32 | soft_insn_256(i) << 0 | soft_insn_w(i) << 1 | mem << 2;
 
 	if (has_operand(i->op, X86_OP_I))
 		key |= (i->imm & 0xff) << 8;

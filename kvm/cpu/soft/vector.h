@@ -58,6 +58,8 @@ const struct soft_thunk *soft_thunk_get(struct soft_vector *v, const struct x86_
 /* Length in bytes of an operand of size X86_SZ_*. */
 u32 soft_operand_bytes(const struct x86_insn *i, u8 size);
 bool soft_is_mmx_or_x87(const struct x86_insn *i);
+bool soft_insn_256(const struct x86_insn *i);	/* VEX.L as it counts */
+bool soft_insn_w(const struct x86_insn *i);	/* REX.W or VEX.W as it counts */
 
 /* Raises what fpu.deny stands for. */
 int soft_denied(struct x86_cpu *c, const struct x86_insn *i);

@@ -115,16 +115,31 @@ static inline void e_modrm(struct emit *e, int reg, struct loc rm)
 		e32(e, rm.disp);
 }
 
+static inline u32 e_rex_xb(struct loc rm)
+{
+	if (!rm.mem)
+		return rm.base & 8 ? 1 : 0;
+	return (rm.index != H_NONE && rm.index & 8 ? 2 : 0) | (rm.base != H_NONE && rm.base & 8 ? 1 : 0);
+}
+
+/* With a VEX prefix of three bytes. map: 1 to 3; pp: 0, 66, F3, F2. */
+static inline void e_vex(struct emit *e, u32 map, u32 pp, bool w, bool l, u8 op, int reg, int vvvv, struct loc rm)
+{
+	u32 rxb = (reg & 8 ? 4 : 0) | e_rex_xb(rm);
+
+	e8(e, 0xc4);
+	e8(e, (~rxb & 7) << 5 | map);
+	e8(e, (w ? 0x80 : 0) | (~vvvv & 15) << 3 | (l ? 4 : 0) | pp);
+	e8(e, op);
+	e_modrm(e, reg, rm);
+}
+
 /* An instruction with modrm. size: 1, 2, 4, 8; reg: a register or an opcode extension. With size 1 the
  * registers are the low bytes: there is always a REX. */
 static inline void e_op(struct emit *e, u32 op, u32 size, int reg, struct loc rm)
 {
-	u32 rex = (size == 8 ? 8 : 0) | (reg & 8 ? 4 : 0);
+	u32 rex = (size == 8 ? 8 : 0) | (reg & 8 ? 4 : 0) | e_rex_xb(rm);
 
-	if (rm.mem)
-		rex |= (rm.index != H_NONE && rm.index & 8 ? 2 : 0) | (rm.base != H_NONE && rm.base & 8 ? 1 : 0);
-	else
-		rex |= rm.base & 8 ? 1 : 0;
 	if (op & OP_LOCK)
 		e8(e, 0xf0);
 	if (size == 2)

@@ -4,6 +4,7 @@
  *
  *   emit.h       writing host instructions
  *   translate.c  one block of guest instructions to host code
+ *   vector.c     its part for SSE and AVX instructions
  *   runtime.c    code memory, entering and leaving it, finding targets, forgetting
  *
  * docs/translator.md has the register map and the rules.
@@ -32,7 +33,7 @@ struct soft_jit {
 	struct os_code code;
 	size_t start, used;		/* start: behind the stubs */
 	/* In the writable mapping. */
-	u8 *enter, *leave, *call, *call_flags, *lookup;
+	u8 *enter, *leave, *call, *call_flags, *ready, *lookup;
 	struct jit_target targets[1 << JIT_TARGET_BITS];
 	const struct x86_insn *insn;	/* that stopped translated code */
 	struct soft_block *from;	/* whose edge was not linked when it was taken; NULL: none */
@@ -76,5 +77,7 @@ void jit_emit_stubs(struct soft_jit *j, struct emit *e);
 /* ---- what translated code calls ---- */
 int jit_exec(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b);
 int jit_exec_flags(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b);
+/* Before a vector instruction: may it run, and is MXCSR the guest's? If not so, the handler has done it. */
+int jit_ready(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b);
 
 #endif

@@ -8,6 +8,7 @@
 #include "kvm/cpu/soft/soft.h"
 #include "kvm/cpu/soft/jit/jit.h"
 #include "kvm/x86/alu.h"
+#include "kvm/x86/hostop.h"
 
 #define TICK_NS		1000000
 
@@ -187,4 +188,24 @@ int jit_exec_flags(struct x86_cpu *c, const struct x86_insn *i, struct soft_bloc
 	r = jit_exec(c, i, b);
 	c->jit.flags = x86_flags_to_ax(c->rflags);
 	return r;
+}
+
+int jit_ready(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b)
+{
+	const struct soft_thunk *t = i->host;
+	u32 mxcsr = x86_mxcsr(c);
+	int r;
+
+	if (!(c->fpu.deny & t->deny)) {
+		if (!(i->op->host & X86_H_FP) || c->fpu.mxcsr_live)
+			return 0;
+		if ((mxcsr & X86_MXCSR_MASKS) == X86_MXCSR_MASKS && c->fpu.lazy) {
+			c->fpu.host_mxcsr = soft_get_mxcsr();
+			soft_put_mxcsr(mxcsr);
+			c->fpu.mxcsr_live = true;
+			return 0;
+		}
+	}
+	r = i->op->host & X86_H_FLAGS ? jit_exec_flags(c, i, b) : jit_exec(c, i, b);
+	return r ? r : JIT_NEXT;
 }

@@ -37,7 +37,7 @@ enum {
 	K_XCHG, K_XADD, K_CMPXCHG, K_BSWAP, K_CBW, K_CWD, K_NOP,
 	K_CARRY,			/* arg: the opcode: CMC, CLC, STC */
 	K_COUNT,			/* arg: 0 POPCNT, 1 TZCNT, 2 LZCNT, 3 BSF, 4 BSR */
-	K_MASK = 0x3f,
+	K_VECTOR, K_VZEROUPPER,
 };
 
 struct kind_of {
@@ -76,14 +76,20 @@ static const struct kind_of kinds[] = {
 	K(bsr, K_COUNT, 4),
 };
 
+/* Instead of an index into kinds[]. */
+#define NOT_DONE	0xff
+#define ON_HOST		0xfe
+
 void jit_classify(struct soft_jit *j)
 {
 	for (u32 row = 0; row < x86_optable_size; row++) {
 		const struct x86_opcode *op = &x86_optable[row];
 
-		j->kind[row] = 0xff;
-		if (op->attr & X86_A_HOST)
+		j->kind[row] = NOT_DONE;
+		if (op->attr & X86_A_HOST) {
+			j->kind[row] = ON_HOST;
 			continue;
+		}
 		for (u32 k = 0; k < ARRAY_SIZE(kinds); k++) {
 			if (kinds[k].handler == op->handler)
 				j->kind[row] = k;
@@ -103,6 +109,17 @@ struct slow {			/* an instruction's way out to its handler */
 	bool end;		/* no translated code goes on */
 	u16 k;
 	u16 next;
+	u16 dirty, cached;	/* vector registers before and behind it */
+	u8 *back;
+};
+
+struct ready {			/* a look whether vector instructions may run, that said no */
+	u8 *from[2];
+	u8 n;
+	u8 flags;
+	u16 k;
+	u16 next;
+	u16 dirty, cached;
 	u8 *back;
 };
 
@@ -125,7 +142,12 @@ struct tr {
 	u8 flags;
 	u8 *entry[2];		/* with the flags in the slot, in the host's */
 	struct slow *slow;	/* of this instruction; NULL: none yet */
-	u32 nr_slow, nr_edges;
+	bool wide;		/* vector registers are cached with 32 bytes */
+	u16 cached, dirty;	/* which are in the host's registers of the same number; differ from memory */
+	u8 denied;		/* X86_DENY_* that are known not to hold */
+	bool mxcsr;		/* is known to be the guest's */
+	u32 nr_slow, nr_edges, nr_ready;
+	struct ready readies[SOFT_BLOCK_MAX];
 	struct slow slows[SOFT_BLOCK_MAX];
 	struct edge edges[8];
 	bool live[SOFT_BLOCK_MAX];	/* flags behind each instruction matter */
@@ -205,13 +227,33 @@ static void flags_to_host(struct tr *t)
 	t->flags |= IN_HOST;
 }
 
+/* What an instruction does with the flags. */
+struct effect {
+	bool reads;
+	u8 writes;
+	bool exposes;		/* memory, or the handler: the block may be left there */
+};
+
+/* Before the operation itself, behind the lookups. */
+static void flags_for(struct tr *t, const struct effect *f)
+{
+	if (f->reads || (f->writes == WRITES_PART && t->live[t->k]))
+		flags_to_host(t);
+}
+
+static void flags_written(struct tr *t, const struct effect *f)
+{
+	if (f->writes != WRITES_NONE)
+		t->flags = IN_HOST;
+}
+
 /* ---- memory operands ---- */
 
 static void slow_if(struct tr *t, u8 *jump)
 {
 	if (!t->slow) {
 		t->slow = &t->slows[t->nr_slow++];
-		*t->slow = (struct slow){ .k = t->k, .next = t->next };
+		*t->slow = (struct slow){ .k = t->k, .next = t->next, .dirty = t->dirty };
 	}
 	t->slow->from[t->slow->n++] = jump;
 }
@@ -459,6 +501,216 @@ static void go_on(struct tr *t, s32 at, bool branch)
 	go_to(t);
 }
 
+/* ---- vector instructions ---- */
+
+static void move_vector(struct tr *t, u32 n, bool store)
+{
+	struct loc m = loc_mem(H_RBP, (s32)offsetof(struct x86_cpu, fpu.ymm) + 32 * (s32)n - BIAS);
+
+	if (t->wide)
+		e_vex(&t->e, 1, 0, false, true, store ? 0x11 : 0x10, n, 0, m);
+	else
+		e_op(&t->e, OP_0F | (store ? 0x11 : 0x10), 4, n, m);
+}
+
+static void move_vectors(struct tr *t, u32 mask, bool store)
+{
+	for (u32 n = 0; n < 16; n++)
+		if (mask & BIT(n))
+			move_vector(t, n, store);
+}
+
+/* Before C code or other blocks: the registers are in memory, and nothing is known. */
+static void vectors_home(struct tr *t)
+{
+	move_vectors(t, t->dirty, true);
+	if (t->wide && t->cached) {
+		e8(&t->e, 0xc5); e8(&t->e, 0xf8); e8(&t->e, 0x77);	/* vzeroupper */
+	}
+	t->cached = t->dirty = 0;
+	t->denied = 0;
+	t->mxcsr = false;
+}
+
+/* Is this one of those that run here as they are? */
+static bool vector_ok(const struct x86_insn *i)
+{
+	const struct x86_opcode *op = i->op;
+	u32 special = op->host & X86_H_SPECIAL;
+
+	if (!i->host || soft_is_mmx_or_x87(i) || (special != X86_H_PLAIN && special != X86_H_MOVE) ||
+	    (op->host & (X86_H_RD_LEN | X86_H_RD_FLAGS)) || (op->attr & X86_A_END))
+		return false;
+	for (u32 k = 0; k < ARRAY_SIZE(op->op); k++) {
+		const struct x86_operand *o = &op->op[k];
+
+		switch (o->kind) {
+		case X86_OP_NONE: case X86_OP_V: case X86_OP_H: case X86_OP_W: case X86_OP_L:
+		case X86_OP_M: case X86_OP_I: case X86_OP_IS: case X86_OP_G: case X86_OP_E:
+			break;
+		default:
+			return false;
+		}
+	}
+	/* VCVTPS2PH stores what may yet fault. */
+	return !((op->host & X86_H_FP) && (i->flags & X86_I_MEM) && op->op[0].kind == X86_OP_W);
+}
+
+/* May it run, and does the host's MXCSR hold the guest's? Asked once, until C code has run. No flag changes. */
+static void vector_ready(struct tr *t, const struct x86_insn *i)
+{
+	/* By what c->fpu.deny is: whether one of these bits is set in it. */
+	static const u8 denies[2][16] = {
+		{ 0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1 },	/* X86_DENY_SSE */
+		{ 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1 },	/* X86_DENY_AVX */
+	};
+	bool avx = i->op->vex != X86_LEGACY, fp = i->op->host & X86_H_FP;
+	u8 bit = avx ? X86_DENY_AVX : X86_DENY_SSE;
+	struct emit *e = &t->e;
+	struct ready *r;
+
+	if ((t->denied & bit) && (!fp || t->mxcsr))
+		return;
+	r = &t->readies[t->nr_ready++];
+	*r = (struct ready){ .k = t->k, .next = t->next, .flags = t->flags, .dirty = t->dirty,
+			     .cached = t->cached };
+	if (!(t->denied & bit)) {
+		e_op(e, OP_0F | 0xb6, 4, H_RCX, C(fpu.deny));		/* movzx */
+		e_mov_imm64(e, H_RAX, (u64)denies[avx]);
+		e_op(e, OP_0F | 0xb6, 4, H_RCX, loc_sib(H_RAX, H_RCX, 0, 0));
+		e8(e, 0xe3); e8(e, 5);					/* jrcxz: over the jump */
+		r->from[r->n++] = e_jmp(e);
+	}
+	if (fp && !t->mxcsr) {
+		e_op(e, OP_0F | 0xb6, 4, H_RCX, C(fpu.mxcsr_live));
+		e8(e, 0xe3); e8(e, 2);					/* jrcxz: to the jump */
+		e8(e, 0xeb); e8(e, 5);
+		r->from[r->n++] = e_jmp(e);
+	}
+	r->back = e->p;
+	t->denied |= bit;
+	t->mxcsr |= fp;
+}
+
+static void vector_use(struct tr *t, u32 n, u8 access, bool vex)
+{
+	/* A legacy instruction leaves the upper half. */
+	bool reads = (access & X86_RD) || (t->wide && !vex);
+
+	if (reads && !(t->cached & BIT(n))) {
+		move_vector(t, n, false);
+		t->cached |= BIT(n);
+	}
+}
+
+static void emit_vector(struct tr *t, const struct x86_insn *i, const struct effect *f)
+{
+	static const u8 pp[] = { [X86_PFX_66] = 1, [X86_PFX_F3] = 2, [X86_PFX_F2] = 3 };
+	static const u32 prefix[] = { [X86_PFX_66] = OP_66, [X86_PFX_F3] = OP_F3, [X86_PFX_F2] = OP_F2 };
+	static const u32 map[] = { [X86_MAP_0F] = OP_0F, [X86_MAP_0F38] = OP_0F38, [X86_MAP_0F3A] = OP_0F3A };
+	const struct x86_opcode *op = i->op;
+	const struct soft_thunk *thunk = i->host;
+	bool mem = i->flags & X86_I_MEM, vex = op->vex != X86_LEGACY, imm = false;
+	u32 pfx = op->pfx < ARRAY_SIZE(pp) ? op->pfx : X86_PFX_ANY, written = 0;
+	int reg = op->reg >= 0 ? op->reg : 0, vvvv = 0, out_gpr = -1, out_host = 0, four = -1;
+	struct emit *e = &t->e;
+	struct loc m = loc_reg(op->rm >= 0 ? op->rm : 0);
+	bool writes_mem = false;
+
+	vector_ready(t, i);
+	if (mem) {
+		for (u32 k = 0; k < ARRAY_SIZE(op->op); k++)
+			if ((op->op[k].access & X86_WR) && (op->op[k].kind == X86_OP_W || op->op[k].kind == X86_OP_E ||
+							    op->op[k].kind == X86_OP_M))
+				writes_mem = true;
+		m = operand(t, i, thunk->mem_size, writes_mem);
+		if (thunk->align_mask) {
+			e_lea(e, 4, H_RAX, m);
+			e8(e, 0xa8); e8(e, thunk->align_mask);		/* test al, mask */
+			slow_if(t, e_jcc(e, 5));
+		}
+	}
+	for (u32 k = 0; k < ARRAY_SIZE(op->op); k++) {
+		const struct x86_operand *o = &op->op[k];
+		int n = -1;
+
+		switch (o->kind) {
+		case X86_OP_V: n = reg = i->reg; break;
+		case X86_OP_H: n = vvvv = i->vvvv; break;
+		case X86_OP_L: n = four = (i->imm >> 4) & 15; break;
+		case X86_OP_W:
+			if (!mem) {
+				n = i->rm;
+				m = loc_reg(n);
+			}
+			break;
+		case X86_OP_I: case X86_OP_IS:
+			imm = true;
+			break;
+		case X86_OP_G: case X86_OP_E: {
+			int g = o->kind == X86_OP_G ? i->reg : i->rm, h;
+
+			if (o->kind == X86_OP_E && mem)
+				break;
+			if (o->access & X86_WR) {
+				h = o->access & X86_RD ? in(t, g, H_RCX) : target(g, H_RCX);
+				out_gpr = g;
+				out_host = h;
+			} else {
+				h = in(t, g, H_RCX);
+			}
+			if (o->kind == X86_OP_G)
+				reg = h;
+			else
+				m = loc_reg(h);
+			break;
+		}
+		}
+		if (n < 0)
+			continue;
+		vector_use(t, n, o->access, vex);
+		if (o->access & X86_WR)
+			written |= BIT(n);
+	}
+	if (op->host & (X86_H_RD_XMM0 | X86_H_WR_XMM0)) {
+		vector_use(t, 0, op->host & X86_H_RD_XMM0 ? X86_RD : X86_WR, vex);
+		if (op->host & X86_H_WR_XMM0)
+			written |= BIT(0);
+	}
+	if (vex) {
+		e_vex(e, op->map, pp[pfx], soft_insn_w(i), soft_insn_256(i), op->opcode, reg, vvvv, m);
+	} else {
+		e_op(e, map[op->map] | prefix[pfx] | op->opcode, soft_insn_w(i) ? 8 : 4, reg, m);
+	}
+	if (four >= 0)
+		e8(e, four << 4 | (i->imm & 15));
+	else if (imm)
+		e8(e, i->imm);
+	t->cached |= written;
+	t->dirty |= written;
+	if (out_gpr >= 0)
+		out(t, out_gpr, out_host);
+	if (op->host & X86_H_WR_ECX)
+		e_mov(e, 8, host_of[X86_RCX], H_RCX);
+	flags_written(t, f);
+}
+
+static void emit_vzeroupper(struct tr *t, const struct x86_insn *i)
+{
+	struct emit *e = &t->e;
+	u8 denied = t->denied;
+
+	(void)i;
+	move_vectors(t, t->dirty, true);
+	t->cached = t->dirty = 0;
+	e_op(e, OP_0F | 0x57, 4, 0, loc_reg(0));	/* xorps xmm0, xmm0 */
+	for (s32 n = 0; n < 16; n++)
+		e_op(e, OP_0F | 0x11, 4, 0,
+		     loc_mem(H_RBP, (s32)offsetof(struct x86_cpu, fpu.ymm) + 32 * n + 16 - BIAS));
+	e8(e, 0xc5); e8(e, 0xf8); e8(e, 0x77);
+	t->denied = denied;
+}
+
 /* ---- instructions ---- */
 
 /* Does the instruction name AH, CH, DH or BH? */
@@ -496,15 +748,21 @@ static struct kind_of kind_of(struct tr *t, const struct x86_insn *i)
 	bool mem = i->flags & X86_I_MEM;
 	struct kind_of kd;
 
-	if (k == 0xff)
+	if (k == NOT_DONE)
 		return call;
-	kd = kinds[k];
+	if (k == ON_HOST) {
+		if ((i->op->host & X86_H_SPECIAL) == X86_H_VZERO && !(i->flags & X86_I_VEXL))
+			return (struct kind_of){ NULL, K_VZEROUPPER, 0 };
+		kd = vector_ok(i) ? (struct kind_of){ NULL, K_VECTOR, 0 } : call;
+	} else {
+		kd = kinds[k];
+	}
 	if (uses_high_byte(i, &kd))
 		return call;
 	if (mem && kd.kind != K_NOP) {
 		struct ea a = { .disp = i->disp + (i->base == X86_REG_RIP ? (s64)PAGE_SIZE : 0) };
 
-		if (!ea_fits(&a, 16) || i->seg < X86_SEG_FS || i->addrsize == 2)
+		if (!ea_fits(&a, 32) || i->seg < X86_SEG_FS || i->addrsize == 2)
 			return call;
 	}
 	switch (kd.kind) {
@@ -536,19 +794,17 @@ static struct kind_of kind_of(struct tr *t, const struct x86_insn *i)
 	}
 }
 
-struct effect {
-	bool reads;
-	u8 writes;
-	bool exposes;		/* memory, or the handler: the block may be left there */
-};
-
 static struct effect effect_of(const struct x86_insn *i, const struct kind_of *kd)
 {
 	struct effect f = { .exposes = (i->flags & X86_I_MEM) && kd->kind != K_LEA && kd->kind != K_NOP };
 
 	switch (kd->kind) {
-	case K_CALL:
+	case K_CALL: case K_VZEROUPPER:
 		f.exposes = true;
+		break;
+	case K_VECTOR:
+		f.exposes = true;
+		f.writes = i->op->host & X86_H_FLAGS ? WRITES_ALL : WRITES_NONE;
 		break;
 	case K_ALU_ER: case K_ALU_RE: case K_ALU_EI:
 		f.reads = kd->arg == 2 || kd->arg == 3;
@@ -586,19 +842,6 @@ static struct effect effect_of(const struct x86_insn *i, const struct kind_of *k
 		break;
 	}
 	return f;
-}
-
-/* Before the operation itself, behind the lookups. */
-static void flags_for(struct tr *t, const struct effect *f)
-{
-	if (f->reads || (f->writes == WRITES_PART && t->live[t->k]))
-		flags_to_host(t);
-}
-
-static void flags_written(struct tr *t, const struct effect *f)
-{
-	if (f->writes != WRITES_NONE)
-		t->flags = IN_HOST;
 }
 
 /* E op= something, something being a register (src >= 0) or the immediate. op: the opcode with E as the destination, or
@@ -878,6 +1121,7 @@ static void emit_branch(struct tr *t, const struct x86_insn *i, const struct kin
 	struct emit *e = &t->e;
 	u8 *taken;
 
+	vectors_home(t);
 	switch (kd->kind) {
 	case K_JMP_J:
 		go_on(t, to, true);
@@ -1010,19 +1254,35 @@ static void emit_rest(struct tr *t, const struct x86_insn *i, const struct kind_
 	flags_written(t, f);
 }
 
+static void emit_call(struct tr *t, const struct x86_insn *i)
+{
+	vectors_home(t);
+	flags_to_slot(t);
+	t->flags = IN_SLOT;
+	call_handler(t, t->k, t->next);
+	if (i->op->attr & X86_A_END)
+		leave(t, JIT_NEXT);
+}
+
 static void emit_insn(struct tr *t, const struct x86_insn *i, const struct kind_of *kd, const struct effect *f)
 {
 	u32 size = i->opsize, b = size == 1 ? 0 : 1;
 
 	switch (kd->kind) {
 	case K_CALL:
-		flags_to_slot(t);
-		t->flags = IN_SLOT;
-		call_handler(t, t->k, t->next);
-		if (i->op->attr & X86_A_END)
-			leave(t, JIT_NEXT);
+		emit_call(t, i);
 		break;
 	case K_NOP:
+		break;
+	case K_VECTOR:
+		emit_vector(t, i, f);
+		break;
+	case K_VZEROUPPER:
+		/* Where it is not known that it may run, the handler asks. */
+		if (t->denied & X86_DENY_AVX)
+			emit_vzeroupper(t, i);
+		else
+			emit_call(t, i);
 		break;
 	case K_ALU_ER:
 		emit_e(t, i, f, kd->arg << 3 | b, i->reg, kd->arg == 7);
@@ -1120,14 +1380,35 @@ static void emit_slow(struct tr *t, struct slow *s)
 
 	for (u32 n = 0; n < s->n; n++)
 		e_land(e, s->from[n]);
+	move_vectors(t, s->dirty, true);
 	call_handler(t, s->k, s->next);
 	if (s->end) {
 		leave(t, JIT_NEXT);
 		return;
 	}
+	move_vectors(t, s->cached, false);
 	if (s->flags & IN_HOST)
 		load_flags(e);
 	e_jmp_to(e, s->back);
+}
+
+static void emit_ready(struct tr *t, struct ready *r)
+{
+	struct emit *e = &t->e;
+
+	for (u32 n = 0; n < r->n; n++)
+		e_land(e, r->from[n]);
+	if (!(r->flags & IN_SLOT))
+		save_flags(e);
+	move_vectors(t, r->dirty, true);
+	e_mov_imm64(e, H_RCX, (u64)&t->b->insn[r->k]);
+	e_mov_imm64(e, H_RDX, (u64)t->b);
+	e_mov_imm64(e, H_RAX, r->next);
+	e_call_to(e, t->j->ready);
+	move_vectors(t, r->cached, false);
+	if (r->flags & IN_HOST)
+		load_flags(e);
+	e_jmp_to(e, r->back);
 }
 
 static void emit_edge(struct tr *t, struct edge *d)
@@ -1162,6 +1443,7 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, s
 		kd[k] = kind_of(&t, &b->insn[k]);
 		f[k] = effect_of(&b->insn[k], &kd[k]);
 		t.live[k] = live;
+		t.wide |= kd[k].kind == K_VECTOR && b->insn[k].op->vex != X86_LEGACY;
 		if (f[k].exposes || f[k].reads)
 			live = true;
 		else if (f[k].writes == WRITES_ALL)
@@ -1171,7 +1453,7 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, s
 	for (u32 k = 0; k < b->n; k++) {
 		if (!f[k].exposes && !f[k].reads && !f[k].writes)
 			continue;
-		slot_first = f[k].exposes && kd[k].kind != K_JCC;
+		slot_first = f[k].exposes && kd[k].kind != K_JCC && kd[k].kind != K_VECTOR;
 		break;
 	}
 	t.entry[slot_first] = e->p;
@@ -1192,15 +1474,20 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, s
 		emit_insn(&t, i, &kd[t.k], &f[t.k]);
 		if (t.slow) {
 			t.slow->flags = t.flags;
+			t.slow->cached = t.cached;
 			t.slow->back = e->p;
 		}
 		ended = i->op->attr & X86_A_END;
 	}
 	t.slow = NULL;
 	if (!ended)
+		vectors_home(&t);
+	if (!ended)
 		go_on(&t, t.next, false);
 	for (u32 n = 0; n < t.nr_slow; n++)
 		emit_slow(&t, &t.slows[n]);
+	for (u32 n = 0; n < t.nr_ready; n++)
+		emit_ready(&t, &t.readies[n]);
 	for (u32 n = 0; n < t.nr_edges; n++)
 		emit_edge(&t, &t.edges[n]);
 	if (e->p > e->end)
@@ -1320,6 +1607,8 @@ void jit_emit_stubs(struct soft_jit *j, struct emit *e)
 	emit_call_stub(j, e, jit_exec);
 	j->call_flags = e->p;
 	emit_call_stub(j, e, jit_exec_flags);
+	j->ready = e->p;
+	emit_call_stub(j, e, jit_ready);
 	j->lookup = e->p;
 	emit_lookup_stub(e);
 }
