@@ -115,19 +115,52 @@ bool soft_icache_check(struct x86_cpu *c, struct soft_block *b)
 	return false;
 }
 
+static void *arena_take(struct soft_icache *ic, size_t size)
+{
+	void *p = ic->arena + ic->used;
+
+	ic->used += ALIGN_UP(size, 16);
+	return p;
+}
+
+/*
+ * The whole page against a copy first: usually nothing was written at all. Where data is among the
+ * code, block by block, against a new copy.
+ */
 bool soft_icache_check_page(struct x86_cpu *c, struct soft_block *b)
 {
 	struct soft_icache *ic = soft_icache(c);
 	struct soft_code_page *page = b->page;
 
+	if (page->copied && !memcmp(page->copy, (void *)page->host, PAGE_SIZE)) {
+		page->epoch = ic->epoch;
+		return true;
+	}
+	/* Never beyond what soft_icache_find leaves free for its own. */
+	if (!page->copy && ic->used + 2 * PAGE_SIZE + SOFT_BLOCK_ROOM < SOFT_ARENA_SIZE)
+		page->copy = arena_take(ic, PAGE_SIZE);
+	if (page->copy)
+		memcpy(page->copy, (void *)page->host, PAGE_SIZE);
 	for (struct soft_block *other = page->blocks; other; other = other->page_next) {
-		if (!other->jit_slot || other->epoch == ic->epoch)
-			continue;
-		if (!soft_icache_check(c, other))
+		const u8 *now = page->copy ? page->copy + (other->host & ~PAGE_MASK) : (u8 *)other->host;
+
+		if (other->jit_slot && memcmp(block_bytes(other), now, other->bytes)) {
+			soft_icache_drop_page(c, page->host);
 			return false;
+		}
 	}
 	page->epoch = ic->epoch;
+	page->copied = page->copy;
 	return true;
+}
+
+void soft_icache_translated(struct soft_block *b)
+{
+	struct soft_code_page *page = b->page;
+
+	/* Written since the copy was taken: it may yet be written back. */
+	if (page->copied && memcmp(page->copy + (b->host & ~PAGE_MASK), block_bytes(b), b->bytes))
+		page->copied = false;
 }
 
 void soft_icache_doubt_page(struct x86_cpu *c, u64 host)
@@ -143,14 +176,6 @@ void soft_icache_doubt_page(struct x86_cpu *c, u64 host)
 		if (b->jit_slot)
 			jit_forget(c, b);
 	}
-}
-
-static void *arena_take(struct soft_icache *ic, size_t size)
-{
-	void *p = ic->arena + ic->used;
-
-	ic->used += ALIGN_UP(size, 16);
-	return p;
 }
 
 /* Decodes from host on into b, within the page. Zero instructions: the first cannot be kept. */
@@ -186,11 +211,10 @@ struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host)
 {
 	struct soft_icache *ic = soft_icache(c);
 	u32 slot = soft_hash(host, c->mode, SOFT_HASH_BITS);
-	size_t most = sizeof(struct soft_block) + SOFT_BLOCK_MAX * (sizeof(struct x86_insn) + 15);
 	struct soft_code_page **page;
 	struct soft_block *b;
 
-	if (unlikely(ic->reset || ic->used + most + sizeof(**page) + 64 > SOFT_ARENA_SIZE))
+	if (unlikely(ic->reset || ic->used + SOFT_BLOCK_ROOM + sizeof(**page) + 64 > SOFT_ARENA_SIZE))
 		empty(c);
 	for (b = ic->hash[slot]; b; b = b->hash_next) {
 		if (b->host != host || b->mode != c->mode)

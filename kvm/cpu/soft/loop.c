@@ -262,11 +262,12 @@ static bool run_translated(struct x86_cpu *c, struct soft_block *b, int *next)
 	int r;
 
 	if (!b->jit_slot) {
-		if (++b->runs < JIT_HOT || b->mode != X86_MODE_64)
+		if (b->runs >= JIT_HOT || b->mode != X86_MODE_64 || ++b->runs < JIT_HOT)
 			return false;
 		jit_translate(c, b);
 		if (!b->jit_slot)
 			return false;
+		soft_icache_translated(b);
 	}
 	*next = GO_ON;
 	if (b->page->epoch != s->icache.epoch && !soft_icache_check_page(c, b))

@@ -37,9 +37,12 @@ struct soft_block {
 	struct soft_block *page_next;	/* others from the same page */
 	struct soft_code_page *page;
 	void *jit_slot, *jit_host;	/* its translation's two entries; NULL: none */
-	u32 runs;			/* before it was translated */
+	u32 runs;			/* before it was translated, which is tried once */
 	struct x86_insn insn[];		/* and behind them, the bytes */
 };
+
+/* The most that a block takes. */
+#define SOFT_BLOCK_ROOM	(sizeof(struct soft_block) + SOFT_BLOCK_MAX * (sizeof(struct x86_insn) + 15))
 
 #define SOFT_FRONT_BITS	13
 #define SOFT_HASH_BITS	15
@@ -52,6 +55,8 @@ struct soft_code_page {
 	struct soft_block *blocks;
 	struct soft_code_page *next;
 	u32 epoch;			/* the one in which all its translated blocks were compared */
+	u8 *copy;			/* the page when they last were; NULL: never */
+	bool copied;			/* all translated blocks are as the copy is */
 };
 
 /* A vCPU's decoded code. Memory comes from an arena that is emptied as a whole. */
@@ -93,6 +98,8 @@ struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host);
 bool soft_icache_check(struct x86_cpu *c, struct soft_block *b);
 /* The same for all translated blocks of b's page, which may jump to each other unasked. */
 bool soft_icache_check_page(struct x86_cpu *c, struct soft_block *b);
+/* b has just been translated. */
+void soft_icache_translated(struct soft_block *b);
 /* A translation to the host page at `host` was made: its blocks are to be compared again. */
 void soft_icache_doubt_page(struct x86_cpu *c, u64 host);
 /* Code made from the host page at `host` is stale: forgotten, and stopped if it is running now. */

@@ -19,7 +19,7 @@ struct soft_block;
 struct soft_vcpu;
 
 #define JIT_CODE_SIZE	(64u << 20)	/* a vCPU's; touched as it fills */
-#define JIT_BLOCK_ROOM	(32u << 10)	/* more than a block's code */
+#define JIT_BLOCK_ROOM	(64u << 10)	/* more than a block's code */
 #define JIT_HOT		12		/* runs before a block is translated */
 
 /* Targets of indirect and cross-page branches, by host address. */
