@@ -10,6 +10,7 @@
 #include <strings.h>
 #include <sys/sysinfo.h>
 
+#include "vmm/block/image.h"
 #include "vmm/machine/probe.h"
 #include "vmm/provider.h"
 #include "vmm/vmm.h"
@@ -138,7 +139,7 @@ static int add_disk(struct run_options *opt, char *text)
 	disk.path = next_item(&rest);
 	if (!*disk.path)
 		return cli_fail(&command_run, CLI_USAGE,
-				"--disk: no file named: give FILE[,format=raw][,readonly][,ephemeral]");
+				"--disk: no file named: give FILE, and options after commas");
 	while (rest) {
 		item = next_item(&rest);
 		if (!strcmp(item, "readonly"))
@@ -147,13 +148,15 @@ static int add_disk(struct run_options *opt, char *text)
 			disk.ephemeral = true;
 		else if (!strcmp(item, "format=raw"))
 			disk.format = "raw";
+		else if (!strcmp(item, "format=qcow2"))
+			disk.format = "qcow2";
 		else if (!strncmp(item, "format=", 7))
-			return cli_fail(&command_run, CLI_USAGE, "--disk: format '%s' is not known: "
-					"convert the disk and give format=raw", item + 7);
+			return cli_fail(&command_run, CLI_USAGE, "--disk: format '%s' is not "
+					"known: give raw or qcow2", item + 7);
 		else
 			return cli_fail(&command_run, CLI_USAGE, "--disk: '%s' is not known: give "
-					"format=raw, readonly or ephemeral after the file (and "
-					"write a comma in its name twice)", item);
+					"format=raw, format=qcow2, readonly or ephemeral after the "
+					"file (and write a comma in its name twice)", item);
 	}
 	if (disk.readonly && disk.ephemeral)
 		return cli_fail(&command_run, CLI_USAGE, "--disk: %s cannot be both readonly and "
@@ -293,6 +296,22 @@ static int choose_provider(struct run_options *opt)
 	return CLI_OK;
 }
 
+/*
+ * A disk that is raw because it looks like nothing else may not get qcow2's magic number from the
+ * guest, or it would look like something else the next time: say so before it comes as a surprise.
+ */
+static void warn_of_probing(const struct run_options *opt)
+{
+	for (unsigned int i = 0; i < opt->config.disk_count; i++) {
+		const struct disk_config *disk = &opt->disks[i];
+		const char *format = disk->format ? NULL : image_probe(disk->path);
+
+		if (format && !strcmp(format, "raw") && !disk->readonly && !disk->ephemeral)
+			fprintf(stderr, "anykvm run: warning: --disk %s: taken as raw, and kept "
+				"from looking like qcow2; give format=raw if it is\n", disk->path);
+	}
+}
+
 static int run_main(int argc, char **argv)
 {
 	struct run_options opt = {
@@ -308,6 +327,7 @@ static int run_main(int argc, char **argv)
 	if (ret < 0)
 		ret = cli_finish_output(&command_run);
 	else if (!ret && !(ret = choose_provider(&opt))) {
+		warn_of_probing(&opt);
 		ret = vmm_run(&opt.config, error, sizeof(error));
 		switch (ret) {
 		case VM_EXIT_POWEROFF:
@@ -350,8 +370,9 @@ const struct command command_run = {
 "                       the first serial port\n"
 "  --memory SIZE        memory, as in 512M or 2G (default: 512M)\n"
 "  --cpus N             processors, 1 to 254 (default: 1)\n"
-"  --disk FILE[,format=raw][,readonly][,ephemeral]\n"
+"  --disk FILE[,format=raw|qcow2][,readonly][,ephemeral]\n"
 "                       a disk, /dev/vda in the guest; may be given more than once.\n"
+"                       Without a format, what does not begin like qcow2 is raw.\n"
 "                       readonly: the guest may not write; ephemeral: what it\n"
 "                       writes is forgotten at the end. A comma in FILE is written\n"
 "                       twice.\n"

@@ -16,7 +16,7 @@ struct kvm_provider;
 
 struct disk_config {
 	const char *path;
-	const char *format;	/* "raw"; NULL for raw */
+	const char *format;	/* "raw" or "qcow2"; NULL: qcow2 if it begins like one, else raw */
 	bool readonly;		/* the guest may not write */
 	bool ephemeral;		/* the guest's writes are forgotten at the end */
 };

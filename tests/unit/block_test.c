@@ -391,7 +391,7 @@ static void bad_files(void **state)
 	make_file(0);
 	refuse_disk(path, false, false, NULL, -EINVAL, "empty");
 	make_file(512);
-	refuse_disk(path, false, false, "qcow2", -EINVAL, "unknown format 'qcow2'");
+	refuse_disk(path, false, false, "vmdk", -EINVAL, "unknown format 'vmdk'");
 
 	snprintf(name, sizeof(name), "%s/fifo", dir);
 	assert_int_equal(mkfifo(name, 0600), 0);

@@ -61,6 +61,7 @@ out_free:
 void aio_destroy(struct aio *aio)
 {
 	aio_drain(aio);
+	aio_call_destroy(aio);
 	aio->engine->destroy(aio);
 	close(aio->event_fd);
 	free(aio);
@@ -108,6 +109,10 @@ void aio_submit(struct aio *aio, struct aio_request *req)
 		aio_wake(aio);
 		return;
 	}
+	if (req->op == AIO_CALL) {
+		aio_call_submit(aio, req);
+		return;
+	}
 	/* First come, first served: nothing overtakes what already waits. */
 	if (!aio->waiting && aio->engine->submit(aio, req))
 		return;
@@ -132,6 +137,7 @@ void aio_poll(struct aio *aio)
 	aio->signalled = false;
 
 	aio->engine->reap(aio);
+	aio_call_reap(aio);
 
 	/*
 	 * Only what is on the list now: a callback may submit an AIO_NOP, whose callback may do so

@@ -24,6 +24,7 @@ enum aio_op {
 	AIO_WRITE,
 	AIO_SYNC,		/* fdatasync */
 	AIO_FALLOCATE,
+	AIO_CALL,		/* call() in another thread, one after the other, in order */
 };
 
 struct aio_request {
@@ -34,6 +35,7 @@ struct aio_request {
 	struct iovec *iov;
 	uint64_t offset;
 	uint64_t length;	/* AIO_FALLOCATE only */
+	ssize_t (*call)(struct aio_request *req);	/* AIO_CALL only */
 	/* Called from aio_poll(); @res is what the system call returned: a count, or -errno. */
 	void (*done)(struct aio_request *req, ssize_t res);
 
@@ -55,11 +57,14 @@ struct aio_engine {
 	void (*reap)(struct aio *aio);
 };
 
+struct aio_caller;
+
 struct aio {
 	const struct aio_engine *engine;
 	void *priv;			/* the engine's */
 	int event_fd;			/* an eventfd: readable when aio_poll() has work */
 	unsigned int in_flight;		/* requests whose done() has not been called */
+	struct aio_caller *caller;	/* the thread of AIO_CALL, once there was one */
 	bool signalled;			/* event_fd was written for requests on the finished list */
 	struct aio_request *waiting, **waiting_tail;	/* the engine was full */
 	struct aio_request *finished, **finished_tail;	/* done() not called yet */
@@ -88,6 +93,11 @@ void aio_drain(struct aio *aio);
 
 /* For engines: @req finished with @res; done() follows from the poll that is running. */
 void aio_finish(struct aio *aio, struct aio_request *req, ssize_t res);
+
+/* aio_call.c: the thread for AIO_CALL, the same with every engine. */
+void aio_call_submit(struct aio *aio, struct aio_request *req);
+void aio_call_reap(struct aio *aio);
+void aio_call_destroy(struct aio *aio);
 
 /* For engines: makes event_fd readable, so that a poll follows soon. */
 void aio_wake(struct aio *aio);

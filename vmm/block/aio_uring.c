@@ -118,6 +118,7 @@ static bool uring_submit(struct aio *aio, struct aio_request *req)
 					(off_t)req->length);
 		break;
 	case AIO_NOP:
+	case AIO_CALL:	/* never comes here */
 		io_uring_prep_nop(sqe);
 		break;
 	}

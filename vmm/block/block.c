@@ -9,27 +9,38 @@
 #include <string.h>
 
 #include "vmm/block/format.h"
+#include "vmm/block/image.h"
+#include "vmm/block/qcow2.h"
 #include "vmm/util.h"
 
 int block_open(const struct disk_config *config, const struct aio_engine *engine,
 	       struct block **out, struct vmm_error *error)
 {
 	struct block *block, *layer;
+	bool read_only = config->readonly || config->ephemeral;
+	const char *format = config->format;
 	struct aio *aio;
 	int ret;
 
-	if (config->format && strcmp(config->format, "raw"))
-		return vmm_fail(error, -EINVAL, "disk %s: unknown format '%s'; there is only raw",
-				config->path, config->format);
+	if (format && !image_format(format))
+		return vmm_fail(error, -EINVAL, "disk %s: unknown format '%s'; there are raw and "
+				"qcow2", config->path, format);
+	/* What cannot even be looked at gets its message from raw_open(). */
+	if (!format)
+		format = image_probe(config->path);
 
 	ret = aio_create(engine, &aio);
 	if (ret)
 		return vmm_fail(error, ret, "disk %s: cannot set up asynchronous I/O: %s",
 				config->path, strerror(-ret));
 
-	ret = raw_open(aio, config->path, config->readonly || config->ephemeral, &block, error);
+	if (format && strcmp(format, "raw"))
+		ret = image_disk_open(aio, config->path, format, read_only, &block, error);
+	else
+		ret = raw_open(aio, config->path, read_only, &block, error);
 	if (ret)
 		goto out_aio;
+	block->probed_raw = !config->format && format && !strcmp(format, "raw");
 
 	/* A read-only disk has nothing to throw away. */
 	if (config->ephemeral && !config->readonly) {
@@ -70,6 +81,59 @@ static int check(const struct block *block, const struct block_request *req)
 	return 0;
 }
 
+/* A write to the start of a disk whose format was found out, out of reach of the guest. */
+struct guarded {
+	struct block_request req;
+	struct block_request *whole;
+	struct iovec iov;
+	char data[];
+};
+
+static void guarded_done(struct block_request *req, int result)
+{
+	struct guarded *g = container_of(req, struct guarded, req);
+	struct block_request *whole = g->whole;
+
+	free(g);
+	whole->block->in_flight++;	/* the two were counted as one */
+	block_finish(whole, result);
+}
+
+/*
+ * Were the guest to write qcow2's magic number to a disk which is raw only because it had none, the
+ * next start would take it for a qcow2 image, and open whatever file it names.
+ */
+static void submit_guarded(struct block *block, struct block_request *req)
+{
+	struct guarded *g = malloc(sizeof(*g) + req->length);
+	uint64_t done = 0;
+
+	if (!g) {
+		block_finish_later(req, -ENOMEM);
+		return;
+	}
+	/* From a copy: other processors of the guest's could change it after the look. */
+	for (unsigned int i = 0; i < req->iovcnt && done < req->length; i++) {
+		uint64_t left = req->length - done;
+		uint64_t n = req->iov[i].iov_len < left ? req->iov[i].iov_len : left;
+
+		memcpy(g->data + done, req->iov[i].iov_base, n);
+		done += n;
+	}
+	if (qcow2_is_magic(g->data)) {
+		free(g);
+		block_finish_later(req, -EPERM);
+		return;
+	}
+	g->whole = req;
+	g->iov = (struct iovec){ g->data, req->length };
+	g->req = (struct block_request){
+		.op = BLOCK_WRITE, .iov = &g->iov, .iovcnt = 1, .length = req->length,
+		.done = guarded_done, .block = block,
+	};
+	block->ops->submit(block, &g->req);
+}
+
 void block_submit(struct block *block, struct block_request *req)
 {
 	int ret;
@@ -82,7 +146,10 @@ void block_submit(struct block *block, struct block_request *req)
 		block_finish_later(req, ret);
 		return;
 	}
-	block->ops->submit(block, req);
+	if (block->probed_raw && req->op == BLOCK_WRITE && !req->offset)
+		submit_guarded(block, req);
+	else
+		block->ops->submit(block, req);
 }
 
 void block_kick(struct block *block)

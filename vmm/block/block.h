@@ -67,6 +67,7 @@ struct block {
 	uint64_t size;			/* in bytes, a multiple of 512 */
 	uint32_t physical_block_size;	/* in bytes: what is written without read-modify-write */
 	bool read_only;
+	bool probed_raw;		/* raw because it did not look like anything else */
 	unsigned int in_flight;		/* requests whose done() was not called */
 };
 

@@ -23,6 +23,10 @@ int image_lock(int fd, enum image_lock how);
 int raw_open(struct aio *aio, const char *path, bool read_only, struct block **out,
 	     struct vmm_error *error);
 
+/* Opens an image of any format, with what it is based on. As raw_open(). */
+int image_disk_open(struct aio *aio, const char *path, const char *format, bool read_only,
+		    struct block **out, struct vmm_error *error);
+
 /*
  * Makes an anonymous raw image of @size bytes that reads as zeroes and vanishes when closed.
  */
