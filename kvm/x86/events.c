@@ -139,9 +139,15 @@ int x86_inject_events(struct kvm_vcpu *v)
 		if (kvm_pv_eoi_take(v))
 			kvm_lapic_eoi(v);
 	}
-	/* An instruction that waits for the VMM's answer goes first: it was begun. */
-	if (c->io.nr_reads)
+	/* An instruction that waits for the VMM's answer goes first: it was begun. What else waits is looked at
+	 * again right behind it. */
+	if (c->io.nr_reads) {
+		if (c->ev.exception_pending || c->ev.interrupt_injected || READ_ONCE(c->ev.nmi_pending) ||
+		    (!in_user && kvm_has_interrupt(v)) ||
+		    (wants_window && READ_ONCE(run->request_interrupt_window)))
+			atomic_or(&c->attention, X86_ATTN_EVENT);
 		return 0;
+	}
 	if (c->ev.exception_pending) {
 		c->ev.exception_pending = false;
 		c->fault = c->ev.exception;

@@ -176,6 +176,35 @@ static void test_interrupt(void **state)
 	}
 }
 
+/*
+ * A guest that reads a port with interrupts off and lets them in for an instruction between: what waited
+ * while the VMM answered the port is delivered there.
+ */
+static void test_window_behind_port(void **state)
+{
+	/* 1: sti; nop; nop; cli; in $0x10, %al; jmp 1b */
+	static const uint8_t code[] = { 0xfb, 0x90, 0x90, 0xfa, 0xe4, 0x10, 0xeb, 0xf8 };
+	struct x86_vm_test *t = *state;
+	struct kvm_interrupt interrupt = { .irq = 40 };
+	struct kvm_regs regs;
+
+	x86_vm_long_mode(t);
+	memcpy(t->mem + X86_VM_CODE, code, sizeof(code));
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(x86_vcpu_ioctl(t, KVM_RUN, NULL), 0);
+		assert_int_equal(t->run->exit_reason, KVM_EXIT_IO);
+	}
+	t->run->request_interrupt_window = 1;
+	assert_int_equal(x86_vcpu_ioctl(t, KVM_RUN, NULL), 0);
+	assert_int_equal(t->run->exit_reason, KVM_EXIT_IRQ_WINDOW_OPEN);
+	t->run->request_interrupt_window = 0;
+	assert_int_equal(x86_vcpu_ioctl(t, KVM_INTERRUPT, &interrupt), 0);
+	assert_int_equal(x86_vcpu_ioctl(t, KVM_RUN, NULL), 0);
+	assert_int_equal(t->run->exit_reason, KVM_EXIT_HLT);
+	assert_int_equal(x86_vcpu_ioctl(t, KVM_GET_REGS, &regs), 0);
+	assert_int_equal(regs.rip, X86_VM_HANDLERS + 40 + 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -183,6 +212,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_triple, x86_vm_setup, x86_vm_teardown),
 		cmocka_unit_test_setup_teardown(test_frame, x86_vm_setup, x86_vm_teardown),
 		cmocka_unit_test_setup_teardown(test_interrupt, x86_vm_setup, x86_vm_teardown),
+		cmocka_unit_test_setup_teardown(test_window_behind_port, x86_vm_setup, x86_vm_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
