@@ -87,10 +87,12 @@ class Case:
 
 
 def boot(tap, args, case, cpus):
-    name = f"{args.package} on {args.accel}, {cpus} vCPU{'s' if cpus > 1 else ''}"
+    name = f"{args.package} on {args.engine or args.accel}, {cpus} vCPU{'s' if cpus > 1 else ''}"
     argv = [args.anykvm, "run", "--accel", args.accel, "--cpus", str(cpus), "--memory",
             case.memory, "--kernel", case.kernel, "--initrd", case.initrd,
             "--cmdline", "console=ttyS0 quiet panic=1", "--no-reboot"]
+    if args.engine:
+        argv += ["--cpu-engine", args.engine]
     with Console(argv) as console:
         try:
             word = case.check(console, cpus)
@@ -108,6 +110,8 @@ def main():
     parser.add_argument("--anykvm", required=True)
     parser.add_argument("--package", required=True)
     parser.add_argument("--accel", default="soft")
+    parser.add_argument("--engine", choices=["interp", "jit"],
+                        help="how the software processor runs guest code")
     parser.add_argument("--cpus", default="1,2,4")
     parser.add_argument("--max-cpu-seconds", type=float,
                         help="of processor time that a boot with one vCPU may take")

@@ -107,6 +107,7 @@ struct slow {			/* an instruction's way out to its handler */
 	u8 n;
 	u8 flags;		/* IN_* behind the instruction, where translated code goes on */
 	bool end;		/* no translated code goes on */
+	u8 count;		/* instructions that were to be done at once */
 	u16 k;
 	u16 next;
 	u16 dirty, cached;	/* vector registers before and behind it */
@@ -253,7 +254,7 @@ static void slow_if(struct tr *t, u8 *jump)
 {
 	if (!t->slow) {
 		t->slow = &t->slows[t->nr_slow++];
-		*t->slow = (struct slow){ .k = t->k, .next = t->next, .dirty = t->dirty };
+		*t->slow = (struct slow){ .count = 1, .k = t->k, .next = t->next, .dirty = t->dirty };
 	}
 	t->slow->from[t->slow->n++] = jump;
 }
@@ -1105,6 +1106,45 @@ static void emit_stack(struct tr *t, const struct x86_insn *i, const struct kind
 	}
 }
 
+/* How many pushes, or pops, of registers there are from here on. */
+static u32 run_of(const struct tr *t, const struct kind_of *kd)
+{
+	u32 n = 0;
+
+	for (u32 k = t->k; k < t->b->n && n < 8; k++, n++) {
+		const struct x86_insn *i = &t->b->insn[k];
+
+		if (kd[n].kind != kd->kind || (i->flags & X86_I_MEM) || i->rm == X86_RSP)
+			break;
+	}
+	return n;
+}
+
+/* All of them with one lookup. Where that misses, they are done one by one. */
+static void emit_stack_run(struct tr *t, u32 n, bool push)
+{
+	const struct x86_insn *i = &t->b->insn[t->k];
+	struct ea a = { X86_RSP, X86_REG_ZERO, 0, X86_SEG_FLAT, 8, push ? -8 * (s32)n : 0 };
+	struct loc m = lookup(t, a, 8 * n, push);
+
+	t->slow->count = n;
+	if (push)
+		m.disp += 8 * (n - 1);
+	for (u32 k = 0; k < n; k++, i++) {
+		if (push) {
+			e_store(&t->e, 8, in(t, i->rm, H_RAX), m);
+			m.disp -= 8;
+		} else {
+			int d = target(i->rm, H_RAX);
+
+			e_load(&t->e, 8, d, m);
+			out(t, i->rm, d);
+			m.disp += 8;
+		}
+	}
+	move_rsp(t, push ? -8 * (s32)n : 8 * (s32)n);
+}
+
 static void push_return(struct tr *t)
 {
 	struct loc m = stack(t, -8, true);
@@ -1381,7 +1421,11 @@ static void emit_slow(struct tr *t, struct slow *s)
 	for (u32 n = 0; n < s->n; n++)
 		e_land(e, s->from[n]);
 	move_vectors(t, s->dirty, true);
-	call_handler(t, s->k, s->next);
+	for (u32 n = 0, next = s->next; n < s->count; n++) {
+		call_handler(t, s->k + n, next);
+		if (n + 1 < s->count)
+			next += t->b->insn[s->k + n + 1].len;
+	}
 	if (s->end) {
 		leave(t, JIT_NEXT);
 		return;
@@ -1438,6 +1482,7 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, s
 	struct effect f[SOFT_BLOCK_MAX];
 	bool live = true, slot_first = false, ended = false;
 	struct emit *e = &t.e;
+	u32 n;
 
 	for (int k = b->n - 1; k >= 0; k--) {
 		kd[k] = kind_of(&t, &b->insn[k]);
@@ -1471,7 +1516,16 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, s
 		t.at = t.next;
 		t.next += i->len;
 		t.slow = NULL;
-		emit_insn(&t, i, &kd[t.k], &f[t.k]);
+		n = 1;
+		if (kd[t.k].kind == K_PUSH_E || kd[t.k].kind == K_POP_E)
+			n = run_of(&t, &kd[t.k]);
+		if (n > 1) {
+			emit_stack_run(&t, n, kd[t.k].kind == K_PUSH_E);
+			while (--n)
+				t.next += b->insn[++t.k].len;
+		} else {
+			emit_insn(&t, i, &kd[t.k], &f[t.k]);
+		}
 		if (t.slow) {
 			t.slow->flags = t.flags;
 			t.slow->cached = t.cached;
