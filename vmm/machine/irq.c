@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Interrupts from devices to KVM's interrupt chips, and the guest's notifications to devices:
- * the GSI routing table, lines with their irqfds, messages, ioeventfds.
- *
- * KVM_SET_GSI_ROUTING replaces the whole table, so the table is kept here and given again at every
- * change. GSIs below GSI_PINS are the pins of the chips; those above are handed out for messages.
+ * the GSI routing table, lines with their irqfds, messages, ioeventfds. GSIs are the pins of the chips.
  */
 #include "vmm/machine/irq.h"
 
@@ -15,25 +12,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define MSI_GSIS	1024
 #define PIN_ROUTES	(16 + GSI_PINS)
-#define MAX_ROUTES	(PIN_ROUTES + MSI_GSIS)
-
-struct msi_route {
-	bool allocated, set;
-	uint64_t address;
-	uint32_t data;
-};
-
-struct irq_routes {
-	pthread_mutex_t lock;	/* protects all below, and the order of KVM_SET_GSI_ROUTING calls */
-	struct msi_route msi[MSI_GSIS];
-	union {				/* what KVM is given: the head with its entries */
-		struct kvm_irq_routing head;
-		char room[sizeof(struct kvm_irq_routing) +
-			  MAX_ROUTES * sizeof(struct kvm_irq_routing_entry)];
-	} table;
-};
 
 /* ------------------------------------------------------------------ routes */
 
@@ -47,14 +26,16 @@ static void add_pin_route(struct kvm_irq_routing *head, unsigned int gsi, unsign
 	entry->u.irqchip.pin = pin;
 }
 
-/* With the lock held. */
-static int routes_commit(struct machine *m)
+/* The pins' routes. Messages need none: those of devices in this process are sent as they are. */
+static int route_pins(struct machine *m)
 {
-	struct irq_routes *routes = m->routes;
-	struct kvm_irq_routing *head = &routes->table.head;
+	union {
+		struct kvm_irq_routing head;
+		char room[sizeof(struct kvm_irq_routing) +
+			  PIN_ROUTES * sizeof(struct kvm_irq_routing_entry)];
+	} table = { 0 };
+	struct kvm_irq_routing *head = &table.head;
 
-	head->nr = 0;
-	head->flags = 0;
 	for (unsigned int gsi = 0; gsi < 16; gsi++)
 		add_pin_route(head, gsi, gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE,
 			      gsi % 8);
@@ -63,80 +44,7 @@ static int routes_commit(struct machine *m)
 	for (unsigned int gsi = 0; gsi < GSI_PINS; gsi++)
 		if (gsi != 2)
 			add_pin_route(head, gsi, KVM_IRQCHIP_IOAPIC, gsi == GSI_PIT ? 2 : gsi);
-	for (unsigned int i = 0; i < MSI_GSIS; i++) {
-		struct kvm_irq_routing_entry *entry = &head->entries[head->nr];
-
-		if (!routes->msi[i].set)
-			continue;
-		*entry = (struct kvm_irq_routing_entry){
-			.gsi = GSI_PINS + i, .type = KVM_IRQ_ROUTING_MSI,
-		};
-		entry->u.msi.address_lo = routes->msi[i].address;
-		entry->u.msi.address_hi = routes->msi[i].address >> 32;
-		entry->u.msi.data = routes->msi[i].data;
-		head->nr++;
-	}
 	return machine_vm_ioctl(m, KVM_SET_GSI_ROUTING, head);
-}
-
-int machine_msi_route_alloc(struct machine *m, unsigned int *gsi)
-{
-	struct irq_routes *routes = m->routes;
-	int err = -ENOSPC;
-
-	pthread_mutex_lock(&routes->lock);
-	for (unsigned int i = 0; i < MSI_GSIS; i++) {
-		if (routes->msi[i].allocated)
-			continue;
-		routes->msi[i] = (struct msi_route){ .allocated = true };
-		*gsi = GSI_PINS + i;
-		err = 0;
-		break;
-	}
-	pthread_mutex_unlock(&routes->lock);
-	return err;
-}
-
-static struct msi_route *msi_route(struct machine *m, unsigned int gsi)
-{
-	unsigned int i = gsi - GSI_PINS;
-
-	return i < MSI_GSIS && m->routes->msi[i].allocated ? &m->routes->msi[i] : NULL;
-}
-
-int machine_msi_route_set(struct machine *m, unsigned int gsi, uint64_t address, uint32_t data)
-{
-	struct msi_route *route;
-	int err = 0;
-
-	pthread_mutex_lock(&m->routes->lock);
-	route = msi_route(m, gsi);
-	if (!route) {
-		err = -EINVAL;
-	} else if (!route->set || route->address != address || route->data != data) {
-		route->set = true;
-		route->address = address;
-		route->data = data;
-		err = routes_commit(m);
-	}
-	pthread_mutex_unlock(&m->routes->lock);
-	return err;
-}
-
-void machine_msi_route_free(struct machine *m, unsigned int gsi)
-{
-	struct msi_route *route;
-
-	pthread_mutex_lock(&m->routes->lock);
-	route = msi_route(m, gsi);
-	if (route) {
-		bool was_set = route->set;
-
-		*route = (struct msi_route){ 0 };
-		if (was_set)
-			routes_commit(m);
-	}
-	pthread_mutex_unlock(&m->routes->lock);
 }
 
 int machine_msi_send(struct machine *m, uint64_t address, uint32_t data)
@@ -308,18 +216,9 @@ void irq_pin_set(struct irq_pin *pin, bool level)
 
 int machine_irq_init(struct machine *m)
 {
-	int err;
-
-	m->routes = calloc(1, sizeof(*m->routes));
 	m->lines = calloc(1, sizeof(*m->lines));
-	if (!m->routes || !m->lines) {
-		free(m->routes);
-		free(m->lines);
-		m->routes = NULL;
-		m->lines = NULL;
+	if (!m->lines)
 		return -ENOMEM;
-	}
-	pthread_mutex_init(&m->routes->lock, NULL);
 	pthread_mutex_init(&m->lines->lock, NULL);
 	for (unsigned int gsi = 0; gsi < GSI_PINS; gsi++) {
 		struct irq_line *line = &m->lines->line[gsi];
@@ -329,10 +228,7 @@ int machine_irq_init(struct machine *m)
 		line->fd = line->resample_fd = -1;
 		pthread_mutex_init(&line->lock, NULL);
 	}
-	pthread_mutex_lock(&m->routes->lock);
-	err = routes_commit(m);
-	pthread_mutex_unlock(&m->routes->lock);
-	return err;
+	return route_pins(m);
 }
 
 void machine_irq_destroy(struct machine *m)
@@ -344,9 +240,6 @@ void machine_irq_destroy(struct machine *m)
 		pthread_mutex_destroy(&m->lines->line[gsi].lock);
 	}
 	pthread_mutex_destroy(&m->lines->lock);
-	pthread_mutex_destroy(&m->routes->lock);
 	free(m->lines);
-	free(m->routes);
 	m->lines = NULL;
-	m->routes = NULL;
 }

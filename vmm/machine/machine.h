@@ -48,7 +48,6 @@
 
 struct vcpu;
 struct pci_host;
-struct irq_routes;
 struct irq_lines;
 struct machine_control;
 
@@ -70,7 +69,6 @@ struct machine {
 	struct vcpu *vcpus;
 	unsigned int vcpu_count;
 
-	struct irq_routes *routes;	/* irq.c */
 	struct irq_lines *lines;	/* irq.c */
 
 	struct machine_control *control;	/* machine.c: running, paused, what is asked for */
@@ -116,16 +114,7 @@ int machine_ioeventfd_del(struct machine *m, bool pio, uint64_t addr, unsigned i
 int machine_irqfd_add(struct machine *m, unsigned int gsi, int fd, int resample_fd);
 int machine_irqfd_del(struct machine *m, unsigned int gsi, int fd);
 
-/*
- * A route from a GSI of its own to a message. Use one for each MSI-X vector that has an irqfd;
- * the address and data follow the guest's writes to the MSI-X table. Routes that were allocated
- * but not set interrupt nobody. Any thread; device locks may be held.
- */
-int machine_msi_route_alloc(struct machine *m, unsigned int *gsi);
-int machine_msi_route_set(struct machine *m, unsigned int gsi, uint64_t address, uint32_t data);
-void machine_msi_route_free(struct machine *m, unsigned int gsi);
-
-/* Sends one message now, without a route. Returns 0 or -errno. */
+/* Sends a message (MSI, MSI-X). Returns 0 or -errno. */
 int machine_msi_send(struct machine *m, uint64_t address, uint32_t data);
 
 /* ------------------------------------------------------------------ what devices ask for */
