@@ -22,6 +22,7 @@
 #define DEFAULT_SECONDS	20
 #define LONGEST		8
 #define MAX_REPORTS	10
+#define MAX_ROUNDS	50
 #define DATA_PAGES	ARRAY_SIZE(data_pages)
 
 /* All that a run leaves behind. */
@@ -122,9 +123,10 @@ static bool run(const struct test_case *t, bool jit, struct result *o)
 		return false;
 	WRITE_ONCE(c->attention, 0);
 	soft_fpu_enter(c);
-	r = jit ? jit_run(c, b) : interpret(c, b, 0);
-	/* It may leave at any time. */
-	if (jit && r == JIT_NEXT && b->host && c_rip(c) - t->in.rip < b->bytes)
+	r = jit ? jit_run(c, b) : JIT_NEXT;
+	/* The translator may leave at any time: what is left to do is the interpreter's. */
+	for (u32 rounds = 0; r == JIT_NEXT && b->host && c_rip(c) - t->in.rip < b->bytes &&
+	     rounds < MAX_ROUNDS; rounds++)
 		r = interpret(c, b, c_rip(c) - t->in.rip);
 	if (jit && r == X86_RESTART) {
 		c_rip(c) -= s->jit->insn->len;
@@ -231,6 +233,17 @@ static int sequence(u64 number)
 	}
 	if (!have)
 		return -1;
+	if (splitmix(&mix) % 2) {
+		/* A loop: dec r; jne to the start. */
+		u32 r = splitmix(&mix) % 16;
+		u8 loop[] = { 0x40 | r >> 3, 0xff, 0xc8 | (r & 7), 0x0f, 0x85, 0, 0, 0, 0 };
+		s32 back = -(s32)(len + sizeof(loop));
+
+		memcpy(loop + 5, &back, 4);
+		memcpy(code + len, loop, sizeof(loop));
+		len += sizeof(loop);
+		first.in.gpr[r] = 1 + splitmix(&mix) % 4;
+	}
 	memset(code + len, 0xf4, 16);
 	for (u32 k = 0; k < DATA_PAGES; k++)
 		memcpy(before[k], memory.data + data_pages[k], PAGE_SIZE);

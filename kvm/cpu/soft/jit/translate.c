@@ -127,6 +127,7 @@ struct ready {			/* a look whether vector instructions may run, that said no */
 struct edge {			/* a way to another place of the page that is not linked yet, or out */
 	u8 *from;
 	u16 at;			/* offset in the page */
+	u16 dirty;		/* vector registers that go home on the way */
 	u8 flags;
 	bool link;
 };
@@ -143,6 +144,9 @@ struct tr {
 	u8 flags;
 	u8 *entry[2];		/* with the flags in the slot, in the host's */
 	struct slow *slow;	/* of this instruction; NULL: none yet */
+	u8 *again;		/* a loop of this one block: behind the loads of its vector registers */
+	u8 again_flags;
+	u16 loop_used, loop_written;
 	bool wide;		/* vector registers are cached with 32 bytes */
 	u16 cached, dirty;	/* which are in the host's registers of the same number; differ from memory */
 	u8 denied;		/* X86_DENY_* that are known not to hold */
@@ -424,7 +428,7 @@ static u8 *translated(struct tr *t, u32 at, bool host_flags)
 
 static void unlinked(struct tr *t, u8 *jump, u32 at, bool link)
 {
-	t->edges[t->nr_edges++] = (struct edge){ jump, at, t->flags, link };
+	t->edges[t->nr_edges++] = (struct edge){ jump, at, t->dirty, t->flags, link };
 }
 
 /* Jumps (cc: 16 for always) to a place in this page. Backwards it first looks whether somebody wants
@@ -452,6 +456,28 @@ static void edge(struct tr *t, u32 cc, u32 at)
 		unlinked(t, jump, at, true);
 	if (over)
 		e_land(e, over);
+}
+
+/*
+ * The end of a block that is a loop with vector registers: they stay in the host's on the way back, and go
+ * home where the loop ends.
+ */
+static void edge_again(struct tr *t, u32 cc)
+{
+	struct emit *e = &t->e;
+	u8 *over, flags;
+
+	if (t->again_flags == IN_SLOT)
+		flags_to_slot(t);
+	over = e_jcc(e, cc ^ 1);
+	t->dirty = t->loop_written;
+	e_load(e, 4, H_RCX, C(attention));
+	e8(e, 0xe3); e8(e, 5);			/* jrcxz: over the jump */
+	flags = t->flags;
+	unlinked(t, e_jmp(e), t->b->host & ~PAGE_MASK, false);
+	e_jmp_to(e, t->again);
+	e_land(e, over);
+	t->flags = flags;
 }
 
 /* RDX is a linear address: its code to RAX. Not known: the handler. The flags are in the slot. */
@@ -531,6 +557,28 @@ static void vectors_home(struct tr *t)
 	t->cached = t->dirty = 0;
 	t->denied = 0;
 	t->mxcsr = false;
+}
+
+/* Vector registers that it names: all, or those that it writes. */
+static u32 vectors_of(const struct x86_insn *i, bool written)
+{
+	u32 mask = 0;
+
+	for (u32 k = 0; k < ARRAY_SIZE(i->op->op); k++) {
+		const struct x86_operand *o = &i->op->op[k];
+
+		if (written && !(o->access & X86_WR))
+			continue;
+		switch (o->kind) {
+		case X86_OP_V: mask |= BIT(i->reg); break;
+		case X86_OP_H: mask |= BIT(i->vvvv); break;
+		case X86_OP_L: mask |= BIT((i->imm >> 4) & 15); break;
+		case X86_OP_W: mask |= i->flags & X86_I_MEM ? 0 : BIT(i->rm); break;
+		}
+	}
+	if (i->op->host & (X86_H_WR_XMM0 | (written ? 0 : X86_H_RD_XMM0)))
+		mask |= BIT(0);
+	return mask;
 }
 
 /* Is this one of those that run here as they are? */
@@ -1161,6 +1209,13 @@ static void emit_branch(struct tr *t, const struct x86_insn *i, const struct kin
 	struct emit *e = &t->e;
 	u8 *taken;
 
+	if (t->again) {
+		flags_to_host(t);
+		edge_again(t, kd->arg);
+		vectors_home(t);
+		go_on(t, t->next, false);
+		return;
+	}
 	vectors_home(t);
 	switch (kd->kind) {
 	case K_JMP_J:
@@ -1462,6 +1517,7 @@ static void emit_edge(struct tr *t, struct edge *d)
 	e_land(e, d->from);
 	if (!(d->flags & IN_SLOT))
 		save_flags(e);
+	move_vectors(t, d->dirty, true);
 	set_rip(e, d->at);
 	if (d->link) {
 		e_mov_imm64(e, H_RAX, (u64)t->b);
@@ -1470,6 +1526,25 @@ static void emit_edge(struct tr *t, struct edge *d)
 		e32(e, (u32)(d->from - t->j->code.rw) | (d->flags & IN_HOST ? JIT_EDGE_HOST_FLAGS : 0));
 	}
 	leave(t, d->link ? JIT_LINK : JIT_NEXT);
+}
+
+/* Is the block a loop, from its last instruction to its first, that keeps vector registers all the way? */
+static bool vector_loop(struct tr *t, const struct kind_of *kd)
+{
+	const struct soft_block *b = t->b;
+	const struct x86_insn *last = &b->insn[b->n - 1];
+
+	if (kd[b->n - 1].kind != K_JCC || (s64)last->imm != -(s64)b->bytes)
+		return false;
+	for (u32 k = 0; k < b->n; k++) {
+		if (kd[k].kind == K_CALL || kd[k].kind == K_VZEROUPPER)
+			return false;
+		if (kd[k].kind != K_VECTOR)
+			continue;
+		t->loop_used |= vectors_of(&b->insn[k], false);
+		t->loop_written |= vectors_of(&b->insn[k], true);
+	}
+	return t->loop_used;
 }
 
 bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, struct soft_block *b)
@@ -1508,6 +1583,13 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, s
 		load_flags(e);
 	t.entry[!slot_first] = e->p;
 	t.flags = slot_first ? IN_SLOT : IN_HOST;
+	if (vector_loop(&t, kd)) {
+		move_vectors(&t, t.loop_used, false);
+		t.cached = t.loop_used;
+		t.dirty = t.loop_written;
+		t.again = e->p;
+		t.again_flags = t.flags;
+	}
 
 	t.next = t.at;
 	for (t.k = 0; t.k < b->n; t.k++) {
