@@ -4,7 +4,9 @@
  *
  *   emit.h       writing host instructions
  *   translate.c  one block of guest instructions to host code
+ *   operand.c    its part for memory operands
  *   vector.c     its part for SSE and AVX instructions
+ *   stubs.c      the code that all translations share
  *   runtime.c    code memory, entering and leaving it, finding targets, forgetting
  *
  * docs/translator.md has the register map and the rules.
@@ -68,7 +70,7 @@ void jit_forget(struct x86_cpu *c, struct soft_block *b);
 void jit_empty(struct soft_jit *j);
 void jit_forget_targets(struct soft_jit *j);
 
-/* ---- translate.c ---- */
+/* ---- translate.c, stubs.c ---- */
 void jit_classify(struct soft_jit *j);
 /* Emits b's code; false: it did not fit. */
 bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *e, struct soft_block *b);

@@ -5,16 +5,8 @@
  * Most integer instructions become the same instruction on other registers, between the software TLB's
  * lookup where they touch memory. What is not known here, and whatever goes wrong on the way, becomes a
  * call of the interpreter's handler, so everything can be translated and faults come out of one place.
- *
- * Guest registers: host_of[]. RAX, RCX and RDX of the host are free within an instruction, RBP points
- * into the x86_cpu, RSP is the host's stack.
- *
- * The guest's arithmetic flags are in the host's flags, in c->jit.flags (the slot), or in both. A TLB
- * lookup or a call destroys the host's, so they go to the slot first, and come back when somebody
- * reads them. At any place from where the block may be left, they are in one of the two.
  */
-#include "kvm/cpu/soft/jit/jit.h"
-#include "kvm/cpu/soft/soft.h"
+#include "kvm/cpu/soft/jit/translate.h"
 #include "kvm/x86/handlers_int.h"
 #include "kvm/x86/hostop.h"
 
@@ -97,277 +89,13 @@ void jit_classify(struct soft_jit *j)
 	}
 }
 
-/* ---- the state of a translation ---- */
-
-enum { IN_HOST = 1, IN_SLOT = 2, IN_BOTH = 3 };		/* where the guest's flags are */
-enum { WRITES_NONE, WRITES_PART, WRITES_ALL };
-
-struct slow {			/* an instruction's way out to its handler */
-	u8 *from[4];
-	u8 n;
-	u8 flags;		/* IN_* behind the instruction, where translated code goes on */
-	bool end;		/* no translated code goes on */
-	u8 count;		/* instructions that were to be done at once */
-	u16 k;
-	u16 next;
-	u16 dirty, cached;	/* vector registers before and behind it */
-	u8 *back;
-};
-
-struct ready {			/* a look whether vector instructions may run, that said no */
-	u8 *from[2];
-	u8 n;
-	u8 flags;
-	u16 k;
-	u16 next;
-	u16 dirty, cached;
-	u8 *back;
-};
-
-struct edge {			/* a way to another place of the page that is not linked yet, or out */
-	u8 *from;
-	u16 at;			/* offset in the page */
-	u16 dirty;		/* vector registers that go home on the way */
-	u8 flags;
-	bool link;
-};
-
-struct tr {
-	struct emit e;
-	struct x86_cpu *c;
-	struct soft_jit *j;
-	struct soft_block *b;
-	u64 page;		/* host address */
-	u8 half;		/* of the address space, which memory operands are guessed to be in */
-	u32 at, next;		/* offsets of this instruction and the next one */
-	u32 k;
-	u8 flags;
-	u8 *entry[2];		/* with the flags in the slot, in the host's */
-	struct slow *slow;	/* of this instruction; NULL: none yet */
-	u8 *again;		/* a loop of this one block: behind the loads of its vector registers */
-	u8 again_flags;
-	u16 loop_used, loop_written;
-	bool wide;		/* vector registers are cached with 32 bytes */
-	u16 cached, dirty;	/* which are in the host's registers of the same number; differ from memory */
-	u8 denied;		/* X86_DENY_* that are known not to hold */
-	bool mxcsr;		/* is known to be the guest's */
-	u32 nr_slow, nr_edges, nr_ready;
-	struct ready readies[SOFT_BLOCK_MAX];
-	struct slow slows[SOFT_BLOCK_MAX];
-	struct edge edges[8];
-	bool live[SOFT_BLOCK_MAX];	/* flags behind each instruction matter */
-};
-
-#define BIAS	128		/* RBP points there, for short displacements */
-#define C(field)	loc_mem(H_RBP, (s32)offsetof(struct x86_cpu, field) - BIAS)
-
-#define SPILLED	0xff
-static const u8 host_of[16] = {
-	[X86_RAX] = H_R9, [X86_RCX] = H_R10, [X86_RDX] = H_R11, [X86_RBX] = H_RBX,
-	[X86_RSP] = H_R14, [X86_RBP] = H_R15, [X86_RSI] = H_RSI, [X86_RDI] = H_RDI,
-	[X86_R8] = H_R8, [X86_R12] = H_R12, [X86_R13] = H_R13,
-	[X86_R9] = SPILLED, [X86_R10] = SPILLED, [X86_R11] = SPILLED,
-	[X86_R14] = SPILLED, [X86_R15] = SPILLED,
-};
-
-static struct loc spill(int r)
-{
-	return loc_mem(H_RBP, (s32)offsetof(struct x86_cpu, regs) + 8 * r - BIAS);
-}
-
-/* The guest register's whole value in a host register: its own, or the scratch one given. */
-static int in(struct tr *t, int r, int scratch)
-{
-	if (host_of[r] != SPILLED)
-		return host_of[r];
-	e_load(&t->e, 8, scratch, spill(r));
-	return scratch;
-}
-
-/* Where a result goes; out() then. Whole: no need of the old value. */
-static int target(int r, int scratch)
-{
-	return host_of[r] != SPILLED ? host_of[r] : scratch;
-}
-
-static void out(struct tr *t, int r, int h)
-{
-	if (host_of[r] == SPILLED)
-		e_store(&t->e, 8, h, spill(r));
-}
-
-/* An operand to be read only. */
-static struct loc source(int r)
-{
-	return host_of[r] != SPILLED ? loc_reg(host_of[r]) : spill(r);
-}
-
-/* ---- flags ---- */
-
-static void save_flags(struct emit *e)
-{
-	e8(e, 0x9f);					/* lahf */
-	e_op(e, OP_0F | 0x90, 1, 0, loc_reg(H_RAX));	/* seto al */
-	e_store(e, 4, H_RAX, C(jit.flags));
-}
-
-static void load_flags(struct emit *e)
-{
-	e_load(e, 4, H_RAX, C(jit.flags));
-	e8(e, 0x04); e8(e, 0x7f);			/* add al, 127: OF */
-	e8(e, 0x9e);					/* sahf */
-}
-
-static void flags_to_slot(struct tr *t)
-{
-	if (!(t->flags & IN_SLOT))
-		save_flags(&t->e);
-	t->flags = IN_BOTH;
-}
-
-static void flags_to_host(struct tr *t)
-{
-	if (!(t->flags & IN_HOST))
-		load_flags(&t->e);
-	t->flags |= IN_HOST;
-}
-
-/* What an instruction does with the flags. */
-struct effect {
-	bool reads;
-	u8 writes;
-	bool exposes;		/* memory, or the handler: the block may be left there */
-};
-
-/* Before the operation itself, behind the lookups. */
-static void flags_for(struct tr *t, const struct effect *f)
-{
-	if (f->reads || (f->writes == WRITES_PART && t->live[t->k]))
-		flags_to_host(t);
-}
-
-static void flags_written(struct tr *t, const struct effect *f)
-{
-	if (f->writes != WRITES_NONE)
-		t->flags = IN_HOST;
-}
-
-/* ---- memory operands ---- */
-
-static void slow_if(struct tr *t, u8 *jump)
-{
-	if (!t->slow) {
-		t->slow = &t->slows[t->nr_slow++];
-		*t->slow = (struct slow){ .count = 1, .k = t->k, .next = t->next, .dirty = t->dirty };
-	}
-	t->slow->from[t->slow->n++] = jump;
-}
-
-struct ea {
-	u8 base, index, scale, seg, addrsize;
-	s64 disp;
-};
-
-static struct ea insn_ea(const struct tr *t, const struct x86_insn *i)
-{
-	struct ea a = { i->base, i->index, i->scale, i->seg, i->addrsize, i->disp };
-
-	if (a.base == X86_REG_RIP)
-		a.disp += t->next;
-	return a;
-}
-
-/* Can it be said with a displacement of 32 bits? */
-static bool ea_fits(const struct ea *a, u32 size)
-{
-	return a->disp >= -0x7fffffffll && a->disp + size <= 0x7fffffffll;
-}
-
-/* The effective address to host register dst, no flag touched. RCX may be used. */
-static void ea_to(struct tr *t, const struct ea *a, int dst, u32 size)
-{
-	struct emit *e = &t->e;
-	struct loc m = loc_sib(H_NONE, H_NONE, 0, a->disp);
-
-	if (a->index != X86_REG_ZERO) {
-		m.index = in(t, a->index, H_RCX);
-		m.scale = a->scale;
-	}
-	if (a->base == X86_REG_RIP) {
-		e_load(e, 8, dst, C(jit.page));
-		m.base = dst;
-	} else if (a->base != X86_REG_ZERO) {
-		m.base = in(t, a->base, H_RDX);
-	}
-	if (m.base == H_NONE && m.index == H_NONE)
-		e_mov_imm64(e, dst, size == 4 ? (u32)a->disp : (u64)a->disp);
-	else if (m.index == H_NONE && !m.disp) {
-		if (m.base != dst || size == 4)
-			e_mov(e, size, dst, m.base);
-	} else {
-		e_lea(e, size, dst, m);
-	}
-}
-
-/*
- * The software TLB's lookup: the operand's place in host memory. Afterwards RAX and RCX are free, RDX
- * is part of the address, and the flags are in the slot only. A miss goes to the handler.
- */
-static struct loc lookup(struct tr *t, struct ea a, u32 size, bool write)
-{
-	struct emit *e = &t->e;
-	struct loc m;
-	bool direct;
-
-	flags_to_slot(t);
-	t->flags = IN_SLOT;
-	direct = a.base < 16 && host_of[a.base] != SPILLED && a.index == X86_REG_ZERO &&
-		 a.seg == X86_SEG_FLAT && a.addrsize == 8;
-	if (direct) {
-		m = loc_mem(host_of[a.base], a.disp);
-	} else {
-		ea_to(t, &a, H_RDX, a.addrsize == 8 ? 8 : 4);
-		if (a.seg != X86_SEG_FLAT)
-			e_op(e, 0x03, 8, H_RDX, C(seg[a.seg].base));
-		m = loc_mem(H_RDX, 0);
-	}
-	if (m.disp)
-		e_lea(e, 4, H_RCX, m);
-	else
-		e_mov(e, 4, H_RCX, m.base);
-	e_op(e, 0xc1, 4, 5, loc_reg(H_RCX));		/* shr ecx, 12 - 5 */
-	e8(e, PAGE_SHIFT - 5);
-	e_alu_imm(e, 4, 4, loc_reg(H_RCX), (X86_TLB_SIZE - 1) << 5);
-	e_op(e, 0x03, 8, H_RCX, C(tlb));
-	m.disp += size - 1;
-	if (m.disp)
-		e_lea(e, 8, H_RAX, m);
-	else
-		e_mov(e, 8, H_RAX, m.base);
-	m.disp -= size - 1;
-	e_alu_imm(e, 4, 8, loc_reg(H_RAX), -4096);
-	e_op(e, 0x0b, 8, H_RAX, t->half ? C(tlb_ctx[1]) : C(tlb_ctx[0]));
-	e_op(e, 0x3b, 8, H_RAX, loc_mem(H_RCX, write ? offsetof(struct x86_tlb_entry, wr) :
-					offsetof(struct x86_tlb_entry, rd)));
-	slow_if(t, e_jcc(e, 5));
-	if (!direct) {
-		e_op(e, 0x03, 8, H_RDX, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, addend)));
-		return loc_mem(H_RDX, 0);
-	}
-	e_load(e, 8, H_RDX, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, addend)));
-	return loc_sib(m.base, H_RDX, 0, m.disp);
-}
-
-static struct loc operand(struct tr *t, const struct x86_insn *i, u32 size, bool write)
-{
-	return lookup(t, insn_ea(t, i), size, write);
-}
+/* ---- the stack ---- */
 
 static struct loc stack(struct tr *t, s32 disp, bool write)
 {
 	struct ea a = { X86_RSP, X86_REG_ZERO, 0, X86_SEG_FLAT, 8, disp };
 
-	return lookup(t, a, 8, write);
+	return jit_lookup(t, a, 8, write);
 }
 
 static void move_rsp(struct tr *t, s32 by)
@@ -487,7 +215,7 @@ static void find_code(struct tr *t)
 
 	e_call_to(e, t->j->lookup);
 	e_rr(e, 0x85, 8, H_RAX, H_RAX);			/* test rax, rax */
-	slow_if(t, e_jcc(e, 4));
+	jit_slow_if(t, e_jcc(e, 4));
 }
 
 /* Goes on at RDX, whose code is at RAX. */
@@ -526,238 +254,6 @@ static void go_on(struct tr *t, s32 at, bool branch)
 	page_plus(t, H_RDX, at);
 	find_code(t);
 	go_to(t);
-}
-
-/* ---- vector instructions ---- */
-
-static void move_vector(struct tr *t, u32 n, bool store)
-{
-	struct loc m = loc_mem(H_RBP, (s32)offsetof(struct x86_cpu, fpu.ymm) + 32 * (s32)n - BIAS);
-
-	if (t->wide)
-		e_vex(&t->e, 1, 0, false, true, store ? 0x11 : 0x10, n, 0, m);
-	else
-		e_op(&t->e, OP_0F | (store ? 0x11 : 0x10), 4, n, m);
-}
-
-static void move_vectors(struct tr *t, u32 mask, bool store)
-{
-	for (u32 n = 0; n < 16; n++)
-		if (mask & BIT(n))
-			move_vector(t, n, store);
-}
-
-/* Before C code or other blocks: the registers are in memory, and nothing is known. */
-static void vectors_home(struct tr *t)
-{
-	move_vectors(t, t->dirty, true);
-	if (t->wide && t->cached) {
-		e8(&t->e, 0xc5); e8(&t->e, 0xf8); e8(&t->e, 0x77);	/* vzeroupper */
-	}
-	t->cached = t->dirty = 0;
-	t->denied = 0;
-	t->mxcsr = false;
-}
-
-/* Vector registers that it names: all, or those that it writes. */
-static u32 vectors_of(const struct x86_insn *i, bool written)
-{
-	u32 mask = 0;
-
-	for (u32 k = 0; k < ARRAY_SIZE(i->op->op); k++) {
-		const struct x86_operand *o = &i->op->op[k];
-
-		if (written && !(o->access & X86_WR))
-			continue;
-		switch (o->kind) {
-		case X86_OP_V: mask |= BIT(i->reg); break;
-		case X86_OP_H: mask |= BIT(i->vvvv); break;
-		case X86_OP_L: mask |= BIT((i->imm >> 4) & 15); break;
-		case X86_OP_W: mask |= i->flags & X86_I_MEM ? 0 : BIT(i->rm); break;
-		}
-	}
-	if (i->op->host & (X86_H_WR_XMM0 | (written ? 0 : X86_H_RD_XMM0)))
-		mask |= BIT(0);
-	return mask;
-}
-
-/* Is this one of those that run here as they are? */
-static bool vector_ok(const struct x86_insn *i)
-{
-	const struct x86_opcode *op = i->op;
-	u32 special = op->host & X86_H_SPECIAL;
-
-	if (!i->host || soft_is_mmx_or_x87(i) || (special != X86_H_PLAIN && special != X86_H_MOVE) ||
-	    (op->host & (X86_H_RD_LEN | X86_H_RD_FLAGS)) || (op->attr & X86_A_END))
-		return false;
-	for (u32 k = 0; k < ARRAY_SIZE(op->op); k++) {
-		const struct x86_operand *o = &op->op[k];
-
-		switch (o->kind) {
-		case X86_OP_NONE: case X86_OP_V: case X86_OP_H: case X86_OP_W: case X86_OP_L:
-		case X86_OP_M: case X86_OP_I: case X86_OP_IS: case X86_OP_G: case X86_OP_E:
-			break;
-		default:
-			return false;
-		}
-	}
-	/* VCVTPS2PH stores what may yet fault. */
-	return !((op->host & X86_H_FP) && (i->flags & X86_I_MEM) && op->op[0].kind == X86_OP_W);
-}
-
-/* May it run, and does the host's MXCSR hold the guest's? Asked once, until C code has run. No flag changes. */
-static void vector_ready(struct tr *t, const struct x86_insn *i)
-{
-	/* By what c->fpu.deny is: whether one of these bits is set in it. */
-	static const u8 denies[2][16] = {
-		{ 0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1 },	/* X86_DENY_SSE */
-		{ 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1 },	/* X86_DENY_AVX */
-	};
-	bool avx = i->op->vex != X86_LEGACY, fp = i->op->host & X86_H_FP;
-	u8 bit = avx ? X86_DENY_AVX : X86_DENY_SSE;
-	struct emit *e = &t->e;
-	struct ready *r;
-
-	if ((t->denied & bit) && (!fp || t->mxcsr))
-		return;
-	r = &t->readies[t->nr_ready++];
-	*r = (struct ready){ .k = t->k, .next = t->next, .flags = t->flags, .dirty = t->dirty,
-			     .cached = t->cached };
-	if (!(t->denied & bit)) {
-		e_op(e, OP_0F | 0xb6, 4, H_RCX, C(fpu.deny));		/* movzx */
-		e_mov_imm64(e, H_RAX, (u64)denies[avx]);
-		e_op(e, OP_0F | 0xb6, 4, H_RCX, loc_sib(H_RAX, H_RCX, 0, 0));
-		e8(e, 0xe3); e8(e, 5);					/* jrcxz: over the jump */
-		r->from[r->n++] = e_jmp(e);
-	}
-	if (fp && !t->mxcsr) {
-		e_op(e, OP_0F | 0xb6, 4, H_RCX, C(fpu.mxcsr_live));
-		e8(e, 0xe3); e8(e, 2);					/* jrcxz: to the jump */
-		e8(e, 0xeb); e8(e, 5);
-		r->from[r->n++] = e_jmp(e);
-	}
-	r->back = e->p;
-	t->denied |= bit;
-	t->mxcsr |= fp;
-}
-
-static void vector_use(struct tr *t, u32 n, u8 access, bool vex)
-{
-	/* A legacy instruction leaves the upper half. */
-	bool reads = (access & X86_RD) || (t->wide && !vex);
-
-	if (reads && !(t->cached & BIT(n))) {
-		move_vector(t, n, false);
-		t->cached |= BIT(n);
-	}
-}
-
-static void emit_vector(struct tr *t, const struct x86_insn *i, const struct effect *f)
-{
-	static const u8 pp[] = { [X86_PFX_66] = 1, [X86_PFX_F3] = 2, [X86_PFX_F2] = 3 };
-	static const u32 prefix[] = { [X86_PFX_66] = OP_66, [X86_PFX_F3] = OP_F3, [X86_PFX_F2] = OP_F2 };
-	static const u32 map[] = { [X86_MAP_0F] = OP_0F, [X86_MAP_0F38] = OP_0F38, [X86_MAP_0F3A] = OP_0F3A };
-	const struct x86_opcode *op = i->op;
-	const struct soft_thunk *thunk = i->host;
-	bool mem = i->flags & X86_I_MEM, vex = op->vex != X86_LEGACY, imm = false;
-	u32 pfx = op->pfx < ARRAY_SIZE(pp) ? op->pfx : X86_PFX_ANY, written = 0;
-	int reg = op->reg >= 0 ? op->reg : 0, vvvv = 0, out_gpr = -1, out_host = 0, four = -1;
-	struct emit *e = &t->e;
-	struct loc m = loc_reg(op->rm >= 0 ? op->rm : 0);
-	bool writes_mem = false;
-
-	vector_ready(t, i);
-	if (mem) {
-		for (u32 k = 0; k < ARRAY_SIZE(op->op); k++)
-			if ((op->op[k].access & X86_WR) && (op->op[k].kind == X86_OP_W || op->op[k].kind == X86_OP_E ||
-							    op->op[k].kind == X86_OP_M))
-				writes_mem = true;
-		m = operand(t, i, thunk->mem_size, writes_mem);
-		if (thunk->align_mask) {
-			e_lea(e, 4, H_RAX, m);
-			e8(e, 0xa8); e8(e, thunk->align_mask);		/* test al, mask */
-			slow_if(t, e_jcc(e, 5));
-		}
-	}
-	for (u32 k = 0; k < ARRAY_SIZE(op->op); k++) {
-		const struct x86_operand *o = &op->op[k];
-		int n = -1;
-
-		switch (o->kind) {
-		case X86_OP_V: n = reg = i->reg; break;
-		case X86_OP_H: n = vvvv = i->vvvv; break;
-		case X86_OP_L: n = four = (i->imm >> 4) & 15; break;
-		case X86_OP_W:
-			if (!mem) {
-				n = i->rm;
-				m = loc_reg(n);
-			}
-			break;
-		case X86_OP_I: case X86_OP_IS:
-			imm = true;
-			break;
-		case X86_OP_G: case X86_OP_E: {
-			int g = o->kind == X86_OP_G ? i->reg : i->rm, h;
-
-			if (o->kind == X86_OP_E && mem)
-				break;
-			if (o->access & X86_WR) {
-				h = o->access & X86_RD ? in(t, g, H_RCX) : target(g, H_RCX);
-				out_gpr = g;
-				out_host = h;
-			} else {
-				h = in(t, g, H_RCX);
-			}
-			if (o->kind == X86_OP_G)
-				reg = h;
-			else
-				m = loc_reg(h);
-			break;
-		}
-		}
-		if (n < 0)
-			continue;
-		vector_use(t, n, o->access, vex);
-		if (o->access & X86_WR)
-			written |= BIT(n);
-	}
-	if (op->host & (X86_H_RD_XMM0 | X86_H_WR_XMM0)) {
-		vector_use(t, 0, op->host & X86_H_RD_XMM0 ? X86_RD : X86_WR, vex);
-		if (op->host & X86_H_WR_XMM0)
-			written |= BIT(0);
-	}
-	if (vex) {
-		e_vex(e, op->map, pp[pfx], soft_insn_w(i), soft_insn_256(i), op->opcode, reg, vvvv, m);
-	} else {
-		e_op(e, map[op->map] | prefix[pfx] | op->opcode, soft_insn_w(i) ? 8 : 4, reg, m);
-	}
-	if (four >= 0)
-		e8(e, four << 4 | (i->imm & 15));
-	else if (imm)
-		e8(e, i->imm);
-	t->cached |= written;
-	t->dirty |= written;
-	if (out_gpr >= 0)
-		out(t, out_gpr, out_host);
-	if (op->host & X86_H_WR_ECX)
-		e_mov(e, 8, host_of[X86_RCX], H_RCX);
-	flags_written(t, f);
-}
-
-static void emit_vzeroupper(struct tr *t, const struct x86_insn *i)
-{
-	struct emit *e = &t->e;
-	u8 denied = t->denied;
-
-	(void)i;
-	move_vectors(t, t->dirty, true);
-	t->cached = t->dirty = 0;
-	e_op(e, OP_0F | 0x57, 4, 0, loc_reg(0));	/* xorps xmm0, xmm0 */
-	for (s32 n = 0; n < 16; n++)
-		e_op(e, OP_0F | 0x11, 4, 0,
-		     loc_mem(H_RBP, (s32)offsetof(struct x86_cpu, fpu.ymm) + 32 * n + 16 - BIAS));
-	e8(e, 0xc5); e8(e, 0xf8); e8(e, 0x77);
-	t->denied = denied;
 }
 
 /* ---- instructions ---- */
@@ -802,7 +298,7 @@ static struct kind_of kind_of(struct tr *t, const struct x86_insn *i)
 	if (k == ON_HOST) {
 		if ((i->op->host & X86_H_SPECIAL) == X86_H_VZERO && !(i->flags & X86_I_VEXL))
 			return (struct kind_of){ NULL, K_VZEROUPPER, 0 };
-		kd = vector_ok(i) ? (struct kind_of){ NULL, K_VECTOR, 0 } : call;
+		kd = jit_vector_ok(i) ? (struct kind_of){ NULL, K_VECTOR, 0 } : call;
 	} else {
 		kd = kinds[k];
 	}
@@ -811,7 +307,7 @@ static struct kind_of kind_of(struct tr *t, const struct x86_insn *i)
 	if (mem && kd.kind != K_NOP) {
 		struct ea a = { .disp = i->disp + (i->base == X86_REG_RIP ? (s64)PAGE_SIZE : 0) };
 
-		if (!ea_fits(&a, 32) || i->seg < X86_SEG_FS || i->addrsize == 2)
+		if (!jit_ea_fits(&a, 32) || i->seg < X86_SEG_FS || i->addrsize == 2)
 			return call;
 	}
 	switch (kd.kind) {
@@ -827,7 +323,7 @@ static struct kind_of kind_of(struct tr *t, const struct x86_insn *i)
 		if (kd.kind == K_CALL_J || kd.kind == K_JMP_J || kd.kind == K_JCC) {
 			struct ea a = { .disp = (s64)i->imm + 2 * (s64)PAGE_SIZE };
 
-			return ea_fits(&a, 0) && (s64)i->imm > -0x7fff0000ll ? kd : call;
+			return jit_ea_fits(&a, 0) && (s64)i->imm > -0x7fff0000ll ? kd : call;
 		}
 		return kd;
 	case K_BT_R:		/* with memory, a bit string of any length */
@@ -903,7 +399,7 @@ static void emit_e(struct tr *t, const struct x86_insn *i, const struct effect *
 	int d;
 
 	if (i->flags & X86_I_MEM) {
-		m = operand(t, i, size, !compare);
+		m = jit_operand(t, i, size, !compare);
 		if (src >= 0)
 			src = in(t, src, H_RCX);
 		flags_for(t, f);
@@ -935,7 +431,7 @@ static void emit_g(struct tr *t, const struct x86_insn *i, const struct effect *
 	int d;
 
 	if (i->flags & X86_I_MEM)
-		m = operand(t, i, esize, false);
+		m = jit_operand(t, i, esize, false);
 	else
 		m = source(i->rm);
 	flags_for(t, f);
@@ -956,7 +452,7 @@ static void emit_mov(struct tr *t, const struct x86_insn *i, const struct kind_o
 
 	if (kd->kind == K_MOV_EI) {
 		if (mem) {
-			m = operand(t, i, size, true);
+			m = jit_operand(t, i, size, true);
 			e_op(e, size == 1 ? 0xc6 : 0xc7, size, 0, m);
 			eimm(e, i->imm, size);
 			return;
@@ -972,12 +468,12 @@ static void emit_mov(struct tr *t, const struct x86_insn *i, const struct kind_o
 		return;
 	}
 	if (kd->kind == K_MOV_ER && mem) {
-		m = operand(t, i, size, true);
+		m = jit_operand(t, i, size, true);
 		e_store(e, size, in(t, i->reg, H_RAX), m);
 		return;
 	}
 	d = kd->kind == K_MOV_ER ? i->rm : i->reg;
-	m = mem ? operand(t, i, size, false) : source(kd->kind == K_MOV_ER ? i->reg : i->rm);
+	m = mem ? jit_operand(t, i, size, false) : source(kd->kind == K_MOV_ER ? i->reg : i->rm);
 	s = target(d, H_RAX);
 	if (s == H_RAX && size < 4) {
 		e_load(e, size, H_RAX, m);
@@ -990,17 +486,17 @@ static void emit_mov(struct tr *t, const struct x86_insn *i, const struct kind_o
 
 static void emit_lea(struct tr *t, const struct x86_insn *i)
 {
-	struct ea a = insn_ea(t, i);
+	struct ea a = jit_insn_ea(t, i);
 	u32 size = i->addrsize == 8 && i->opsize == 8 ? 8 : 4;
 	int d;
 
 	if (i->opsize == 2) {
-		ea_to(t, &a, H_RDX, size);
+		jit_ea_to(t, &a, H_RDX, size);
 		e_store(&t->e, 2, H_RDX, source(i->reg));
 		return;
 	}
 	d = target(i->reg, H_RAX);
-	ea_to(t, &a, d, size);
+	jit_ea_to(t, &a, d, size);
 	out(t, i->reg, d);
 }
 
@@ -1011,7 +507,7 @@ static void emit_shift(struct tr *t, const struct x86_insn *i, const struct kind
 	struct loc m;
 
 	if (i->flags & X86_I_MEM)
-		m = operand(t, i, size, true);
+		m = jit_operand(t, i, size, true);
 	else
 		m = loc_reg(in(t, i->rm, H_RDX));
 	flags_for(t, f);
@@ -1048,7 +544,7 @@ static void emit_muldiv(struct tr *t, const struct x86_insn *i, const struct kin
 	struct emit *e = &t->e;
 
 	if (i->flags & X86_I_MEM)
-		e_load(e, size, H_RCX, operand(t, i, size, false));
+		e_load(e, size, H_RCX, jit_operand(t, i, size, false));
 	else
 		e_load(e, 8, H_RCX, source(i->rm));
 	if (kd->kind == K_DIV) {
@@ -1056,19 +552,19 @@ static void emit_muldiv(struct tr *t, const struct x86_insn *i, const struct kin
 		flags_to_slot(t);
 		t->flags = IN_SLOT;
 		e_rr(e, 0x3b, size, dx, H_RCX);
-		slow_if(t, e_jcc(e, 3));		/* ae */
+		jit_slow_if(t, e_jcc(e, 3));		/* ae */
 	} else if (kd->kind == K_IDIV) {
 		/* Done here: a dividend that is only sign-extended, and a divisor other than 0 and -1. */
 		flags_to_slot(t);
 		t->flags = IN_SLOT;
 		e_lea(e, size, H_RAX, loc_mem(H_RCX, 1));
 		e_alu_imm(e, 7, size, loc_reg(H_RAX), 1);
-		slow_if(t, e_jcc(e, 6));		/* be */
+		jit_slow_if(t, e_jcc(e, 6));		/* be */
 		e_mov(e, size, H_RAX, ax);
 		e_op(e, 0xc1, size, 7, loc_reg(H_RAX));	/* sar */
 		e8(e, size == 8 ? 63 : 31);
 		e_rr(e, 0x3b, size, H_RAX, dx);
-		slow_if(t, e_jcc(e, 5));
+		jit_slow_if(t, e_jcc(e, 5));
 	}
 	flags_for(t, f);
 	e_mov(e, 8, H_RAX, ax);
@@ -1089,7 +585,7 @@ static void emit_exchange(struct tr *t, const struct x86_insn *i, const struct k
 	struct loc m;
 	int r;
 
-	m = mem ? operand(t, i, size, true) : loc_reg(in(t, i->rm, H_RDX));
+	m = mem ? jit_operand(t, i, size, true) : loc_reg(in(t, i->rm, H_RDX));
 	flags_for(t, f);
 	r = in(t, i->reg, H_RCX);
 	switch (kd->kind) {
@@ -1125,7 +621,7 @@ static void emit_stack(struct tr *t, const struct x86_insn *i, const struct kind
 		break;
 	case K_PUSH_E:
 		if (i->flags & X86_I_MEM) {
-			m = operand(t, i, 8, false);
+			m = jit_operand(t, i, 8, false);
 			e_load(e, 8, H_RAX, m);
 			e_store(e, 8, H_RAX, C(jit.tmp));
 			m = stack(t, -8, true);
@@ -1146,7 +642,7 @@ static void emit_stack(struct tr *t, const struct x86_insn *i, const struct kind
 	default: {	/* LEAVE */
 		struct ea a = { X86_RBP, X86_REG_ZERO, 0, X86_SEG_FLAT, 8, 0 };
 
-		m = lookup(t, a, 8, false);
+		m = jit_lookup(t, a, 8, false);
 		e_load(e, 8, H_RAX, m);
 		e_lea(e, 8, host_of[X86_RSP], loc_mem(host_of[X86_RBP], 8));
 		e_mov(e, 8, host_of[X86_RBP], H_RAX);
@@ -1173,7 +669,7 @@ static void emit_stack_run(struct tr *t, u32 n, bool push)
 {
 	const struct x86_insn *i = &t->b->insn[t->k];
 	struct ea a = { X86_RSP, X86_REG_ZERO, 0, X86_SEG_FLAT, 8, push ? -8 * (s32)n : 0 };
-	struct loc m = lookup(t, a, 8 * n, push);
+	struct loc m = jit_lookup(t, a, 8 * n, push);
 
 	t->slow->count = n;
 	if (push)
@@ -1212,11 +708,11 @@ static void emit_branch(struct tr *t, const struct x86_insn *i, const struct kin
 	if (t->again) {
 		flags_to_host(t);
 		edge_again(t, kd->arg);
-		vectors_home(t);
+		jit_vectors_home(t);
 		go_on(t, t->next, false);
 		return;
 	}
-	vectors_home(t);
+	jit_vectors_home(t);
 	switch (kd->kind) {
 	case K_JMP_J:
 		go_on(t, to, true);
@@ -1260,7 +756,7 @@ static void emit_branch(struct tr *t, const struct x86_insn *i, const struct kin
 		break;
 	default:	/* JMP, CALL through E */
 		if (i->flags & X86_I_MEM) {
-			e_load(e, 8, H_RDX, operand(t, i, 8, false));
+			e_load(e, 8, H_RDX, jit_operand(t, i, 8, false));
 		} else {
 			flags_to_slot(t);
 			t->flags = IN_SLOT;
@@ -1291,12 +787,12 @@ static void emit_rest(struct tr *t, const struct x86_insn *i, const struct kind_
 
 	switch (kd->kind) {
 	case K_SETCC:
-		m = i->flags & X86_I_MEM ? operand(t, i, 1, true) : source(i->rm);
+		m = i->flags & X86_I_MEM ? jit_operand(t, i, 1, true) : source(i->rm);
 		flags_for(t, f);
 		e_op(e, OP_0F | 0x90 | kd->arg, 1, 0, m);
 		break;
 	case K_CMOV:
-		m = i->flags & X86_I_MEM ? operand(t, i, size, false) : source(i->rm);
+		m = i->flags & X86_I_MEM ? jit_operand(t, i, size, false) : source(i->rm);
 		flags_for(t, f);
 		d = in(t, i->reg, H_RCX);
 		e_op(e, OP_0F | 0x40 | kd->arg, size, d, m);
@@ -1304,7 +800,7 @@ static void emit_rest(struct tr *t, const struct x86_insn *i, const struct kind_
 		break;
 	case K_BT_I:
 	case K_BT_R:
-		m = i->flags & X86_I_MEM ? operand(t, i, size, kd->arg != 4) : loc_reg(in(t, i->rm, H_RDX));
+		m = i->flags & X86_I_MEM ? jit_operand(t, i, size, kd->arg != 4) : loc_reg(in(t, i->rm, H_RDX));
 		flags_for(t, f);
 		if (kd->kind == K_BT_I) {
 			e_op(e, OP_0F | 0xba | (i->flags & X86_I_LOCK ? OP_LOCK : 0), size, kd->arg, m);
@@ -1351,7 +847,7 @@ static void emit_rest(struct tr *t, const struct x86_insn *i, const struct kind_
 
 static void emit_call(struct tr *t, const struct x86_insn *i)
 {
-	vectors_home(t);
+	jit_vectors_home(t);
 	flags_to_slot(t);
 	t->flags = IN_SLOT;
 	call_handler(t, t->k, t->next);
@@ -1370,12 +866,12 @@ static void emit_insn(struct tr *t, const struct x86_insn *i, const struct kind_
 	case K_NOP:
 		break;
 	case K_VECTOR:
-		emit_vector(t, i, f);
+		jit_emit_vector(t, i, f);
 		break;
 	case K_VZEROUPPER:
 		/* Where it is not known that it may run, the handler asks. */
 		if (t->denied & X86_DENY_AVX)
-			emit_vzeroupper(t, i);
+			jit_emit_vzeroupper(t);
 		else
 			emit_call(t, i);
 		break;
@@ -1392,7 +888,7 @@ static void emit_insn(struct tr *t, const struct x86_insn *i, const struct kind_
 		emit_e(t, i, f, 0x84 | b, i->reg, true);
 		break;
 	case K_TEST_EI: {
-		struct loc m = i->flags & X86_I_MEM ? operand(t, i, size, false) : source(i->rm);
+		struct loc m = i->flags & X86_I_MEM ? jit_operand(t, i, size, false) : source(i->rm);
 
 		e_op(&t->e, 0xf6 | b, size, 0, m);
 		eimm(&t->e, i->imm, size);
@@ -1424,7 +920,7 @@ static void emit_insn(struct tr *t, const struct x86_insn *i, const struct kind_
 		static const u8 op[] = { 0xfe, 0xfe, 0xf6, 0xf6 }, ext[] = { 0, 1, 3, 2 };
 		u32 n = kd->kind - K_INC;
 		bool mem = i->flags & X86_I_MEM;
-		struct loc m = mem ? operand(t, i, size, true) : loc_reg(in(t, i->rm, H_RDX));
+		struct loc m = mem ? jit_operand(t, i, size, true) : loc_reg(in(t, i->rm, H_RDX));
 
 		flags_for(t, f);
 		e_op(&t->e, op[n] | b | (i->flags & X86_I_LOCK ? OP_LOCK : 0), size, ext[n], m);
@@ -1440,7 +936,7 @@ static void emit_insn(struct tr *t, const struct x86_insn *i, const struct kind_
 		emit_g(t, i, f, OP_0F | 0xaf, size, size, false, false);
 		break;
 	case K_IMUL_GEI: {
-		struct loc m = i->flags & X86_I_MEM ? operand(t, i, size, false) : source(i->rm);
+		struct loc m = i->flags & X86_I_MEM ? jit_operand(t, i, size, false) : source(i->rm);
 		int d = size == 2 ? in(t, i->reg, H_RCX) : target(i->reg, H_RCX);
 
 		flags_for(t, f);
@@ -1475,7 +971,7 @@ static void emit_slow(struct tr *t, struct slow *s)
 
 	for (u32 n = 0; n < s->n; n++)
 		e_land(e, s->from[n]);
-	move_vectors(t, s->dirty, true);
+	jit_move_vectors(t, s->dirty, true);
 	for (u32 n = 0, next = s->next; n < s->count; n++) {
 		call_handler(t, s->k + n, next);
 		if (n + 1 < s->count)
@@ -1485,7 +981,7 @@ static void emit_slow(struct tr *t, struct slow *s)
 		leave(t, JIT_NEXT);
 		return;
 	}
-	move_vectors(t, s->cached, false);
+	jit_move_vectors(t, s->cached, false);
 	if (s->flags & IN_HOST)
 		load_flags(e);
 	e_jmp_to(e, s->back);
@@ -1499,12 +995,12 @@ static void emit_ready(struct tr *t, struct ready *r)
 		e_land(e, r->from[n]);
 	if (!(r->flags & IN_SLOT))
 		save_flags(e);
-	move_vectors(t, r->dirty, true);
+	jit_move_vectors(t, r->dirty, true);
 	e_mov_imm64(e, H_RCX, (u64)&t->b->insn[r->k]);
 	e_mov_imm64(e, H_RDX, (u64)t->b);
 	e_mov_imm64(e, H_RAX, r->next);
 	e_call_to(e, t->j->ready);
-	move_vectors(t, r->cached, false);
+	jit_move_vectors(t, r->cached, false);
 	if (r->flags & IN_HOST)
 		load_flags(e);
 	e_jmp_to(e, r->back);
@@ -1517,7 +1013,7 @@ static void emit_edge(struct tr *t, struct edge *d)
 	e_land(e, d->from);
 	if (!(d->flags & IN_SLOT))
 		save_flags(e);
-	move_vectors(t, d->dirty, true);
+	jit_move_vectors(t, d->dirty, true);
 	set_rip(e, d->at);
 	if (d->link) {
 		e_mov_imm64(e, H_RAX, (u64)t->b);
@@ -1541,8 +1037,8 @@ static bool vector_loop(struct tr *t, const struct kind_of *kd)
 			return false;
 		if (kd[k].kind != K_VECTOR)
 			continue;
-		t->loop_used |= vectors_of(&b->insn[k], false);
-		t->loop_written |= vectors_of(&b->insn[k], true);
+		t->loop_used |= jit_vectors_of(&b->insn[k], false);
+		t->loop_written |= jit_vectors_of(&b->insn[k], true);
 	}
 	return t->loop_used;
 }
@@ -1584,7 +1080,7 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, s
 	t.entry[!slot_first] = e->p;
 	t.flags = slot_first ? IN_SLOT : IN_HOST;
 	if (vector_loop(&t, kd)) {
-		move_vectors(&t, t.loop_used, false);
+		jit_move_vectors(&t, t.loop_used, false);
 		t.cached = t.loop_used;
 		t.dirty = t.loop_written;
 		t.again = e->p;
@@ -1617,7 +1113,7 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, s
 	}
 	t.slow = NULL;
 	if (!ended)
-		vectors_home(&t);
+		jit_vectors_home(&t);
 	if (!ended)
 		go_on(&t, t.next, false);
 	for (u32 n = 0; n < t.nr_slow; n++)
@@ -1632,119 +1128,4 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, s
 	b->jit_host = t.entry[1] + e->to_rx;
 	*out_e = *e;
 	return true;
-}
-
-/* ---- stubs ---- */
-
-static void move_guest(struct emit *e, bool store)
-{
-	for (int r = 0; r < 16; r++) {
-		if (host_of[r] == SPILLED)
-			continue;
-		if (store)
-			e_store(e, 8, host_of[r], spill(r));
-		else
-			e_load(e, 8, host_of[r], spill(r));
-	}
-}
-
-static const u8 callee_saved[] = { H_RBX, H_RBP, H_R12, H_R13, H_R14, H_R15 };
-
-static void push_pop(struct emit *e, int r, bool pop)
-{
-	if (r & 8)
-		e8(e, 0x41);
-	e8(e, (pop ? 0x58 : 0x50) | (r & 7));
-}
-
-/* RCX: the instruction, RDX: the block, RAX: offset in the page of what follows. */
-static void emit_call_stub(struct soft_jit *j, struct emit *e, int (*fn)(struct x86_cpu *, const struct x86_insn *,
-									  struct soft_block *))
-{
-	e_op(e, 0x03, 8, H_RAX, C(jit.page));
-	e_store(e, 8, H_RAX, C(regs[X86_REG_RIP]));
-	move_guest(e, true);
-	e_alu_imm(e, 5, 8, loc_reg(H_RSP), 8);
-	e_lea(e, 8, H_RDI, loc_mem(H_RBP, -BIAS));
-	e_mov(e, 8, H_RSI, H_RCX);
-	e_mov_imm64(e, H_RAX, (u64)fn);
-	e_op(e, 0xff, 4, 2, loc_reg(H_RAX));		/* call rax */
-	move_guest(e, false);
-	e_alu_imm(e, 0, 8, loc_reg(H_RSP), 8);
-	e_rr(e, 0x85, 4, H_RAX, H_RAX);
-	e8(e, 0x75); e8(e, 1);				/* jne: over the ret */
-	e8(e, 0xc3);
-	e_alu_imm(e, 0, 8, loc_reg(H_RSP), 8);		/* forget the way back */
-	e_jmp_to(e, j->leave);
-}
-
-/* RDX: linear address. RAX: its code, 0 where it is not known or somebody wants attention. RCX is lost. */
-static void emit_lookup_stub(struct emit *e)
-{
-	u8 *miss[3];
-
-	e_alu_imm(e, 7, 4, C(attention), 0);
-	miss[0] = e_jcc(e, 5);
-	e_mov(e, 4, H_RCX, H_RDX);
-	e_op(e, 0xc1, 4, 5, loc_reg(H_RCX));
-	e8(e, PAGE_SHIFT - 5);
-	e_alu_imm(e, 4, 4, loc_reg(H_RCX), (X86_TLB_SIZE - 1) << 5);
-	e_op(e, 0x03, 8, H_RCX, C(tlb));
-	e_mov(e, 8, H_RAX, H_RDX);
-	e_op(e, 0xc1, 8, 5, loc_reg(H_RAX));
-	e8(e, 63);
-	e_load(e, 8, H_RAX, loc_sib(H_RBP, H_RAX, 3, (s32)offsetof(struct x86_cpu, tlb_ctx) - BIAS));
-	/* tag ^ context ^ address is the offset in the page where the tag is the page's in this context */
-	e_op(e, 0x33, 8, H_RAX, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, ex)));
-	e_rr(e, 0x33, 8, H_RAX, H_RDX);
-	e_alu_imm(e, 7, 8, loc_reg(H_RAX), 4095);
-	miss[1] = e_jcc(e, 7);				/* a */
-	e_load(e, 8, H_RCX, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, addend)));
-	e_rr(e, 0x03, 8, H_RCX, H_RDX);
-	e_mov(e, 4, H_RAX, H_RCX);
-	e_op(e, 0xc1, 4, 5, loc_reg(H_RAX));
-	e8(e, PAGE_SHIFT);
-	e_rr(e, 0x33, 4, H_RAX, H_RCX);
-	e_alu_imm(e, 4, 4, loc_reg(H_RAX), (1 << JIT_TARGET_BITS) - 1);
-	e_op(e, 0xc1, 4, 4, loc_reg(H_RAX));		/* shl */
-	e8(e, 4);
-	e_op(e, 0x03, 8, H_RAX, C(jit.targets));
-	e_op(e, 0x33, 8, H_RCX, C(jit.epoch));
-	e_op(e, 0x3b, 8, H_RCX, loc_mem(H_RAX, 0));
-	miss[2] = e_jcc(e, 5);
-	e_load(e, 8, H_RAX, loc_mem(H_RAX, 8));
-	e8(e, 0xc3);
-	for (u32 n = 0; n < 3; n++)
-		e_land(e, miss[n]);
-	e_rr(e, 0x33, 4, H_RAX, H_RAX);
-	e8(e, 0xc3);
-}
-
-void jit_emit_stubs(struct soft_jit *j, struct emit *e)
-{
-	/* int enter(struct x86_cpu *c, void *code); leaves come to j->leave with the result in EAX. */
-	j->enter = e->p;
-	for (u32 n = 0; n < ARRAY_SIZE(callee_saved); n++)
-		push_pop(e, callee_saved[n], false);
-	e_alu_imm(e, 5, 8, loc_reg(H_RSP), 8);
-	e_lea(e, 8, H_RBP, loc_mem(H_RDI, BIAS));
-	e_mov(e, 8, H_RAX, H_RSI);
-	move_guest(e, false);
-	e_op(e, 0xff, 4, 4, loc_reg(H_RAX));
-
-	j->leave = e->p;
-	move_guest(e, true);
-	e_alu_imm(e, 0, 8, loc_reg(H_RSP), 8);
-	for (int n = ARRAY_SIZE(callee_saved) - 1; n >= 0; n--)
-		push_pop(e, callee_saved[n], true);
-	e8(e, 0xc3);
-
-	j->call = e->p;
-	emit_call_stub(j, e, jit_exec);
-	j->call_flags = e->p;
-	emit_call_stub(j, e, jit_exec_flags);
-	j->ready = e->p;
-	emit_call_stub(j, e, jit_ready);
-	j->lookup = e->p;
-	emit_lookup_stub(e);
 }

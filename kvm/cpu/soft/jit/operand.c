@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Memory operands: effective addresses, and the software TLB's lookup in a dozen instructions. */
+#include "kvm/cpu/soft/jit/translate.h"
+
+void jit_slow_if(struct tr *t, u8 *jump)
+{
+	if (!t->slow) {
+		t->slow = &t->slows[t->nr_slow++];
+		*t->slow = (struct slow){ .count = 1, .k = t->k, .next = t->next, .dirty = t->dirty };
+	}
+	t->slow->from[t->slow->n++] = jump;
+}
+
+struct ea jit_insn_ea(const struct tr *t, const struct x86_insn *i)
+{
+	struct ea a = { i->base, i->index, i->scale, i->seg, i->addrsize, i->disp };
+
+	if (a.base == X86_REG_RIP)
+		a.disp += t->next;
+	return a;
+}
+
+bool jit_ea_fits(const struct ea *a, u32 size)
+{
+	return a->disp >= -0x7fffffffll && a->disp + size <= 0x7fffffffll;
+}
+
+void jit_ea_to(struct tr *t, const struct ea *a, int dst, u32 size)
+{
+	struct emit *e = &t->e;
+	struct loc m = loc_sib(H_NONE, H_NONE, 0, a->disp);
+
+	if (a->index != X86_REG_ZERO) {
+		m.index = in(t, a->index, H_RCX);
+		m.scale = a->scale;
+	}
+	if (a->base == X86_REG_RIP) {
+		e_load(e, 8, dst, C(jit.page));
+		m.base = dst;
+	} else if (a->base != X86_REG_ZERO) {
+		m.base = in(t, a->base, H_RDX);
+	}
+	if (m.base == H_NONE && m.index == H_NONE)
+		e_mov_imm64(e, dst, size == 4 ? (u32)a->disp : (u64)a->disp);
+	else if (m.index == H_NONE && !m.disp) {
+		if (m.base != dst || size == 4)
+			e_mov(e, size, dst, m.base);
+	} else {
+		e_lea(e, size, dst, m);
+	}
+}
+
+struct loc jit_lookup(struct tr *t, struct ea a, u32 size, bool write)
+{
+	struct emit *e = &t->e;
+	struct loc m;
+	bool direct;
+
+	flags_to_slot(t);
+	t->flags = IN_SLOT;
+	direct = a.base < 16 && host_of[a.base] != SPILLED && a.index == X86_REG_ZERO &&
+		 a.seg == X86_SEG_FLAT && a.addrsize == 8;
+	if (direct) {
+		m = loc_mem(host_of[a.base], a.disp);
+	} else {
+		jit_ea_to(t, &a, H_RDX, a.addrsize == 8 ? 8 : 4);
+		if (a.seg != X86_SEG_FLAT)
+			e_op(e, 0x03, 8, H_RDX, C(seg[a.seg].base));
+		m = loc_mem(H_RDX, 0);
+	}
+	if (m.disp)
+		e_lea(e, 4, H_RCX, m);
+	else
+		e_mov(e, 4, H_RCX, m.base);
+	e_op(e, 0xc1, 4, 5, loc_reg(H_RCX));		/* shr ecx, 12 - 5 */
+	e8(e, PAGE_SHIFT - 5);
+	e_alu_imm(e, 4, 4, loc_reg(H_RCX), (X86_TLB_SIZE - 1) << 5);
+	e_op(e, 0x03, 8, H_RCX, C(tlb));
+	m.disp += size - 1;
+	if (m.disp)
+		e_lea(e, 8, H_RAX, m);
+	else
+		e_mov(e, 8, H_RAX, m.base);
+	m.disp -= size - 1;
+	e_alu_imm(e, 4, 8, loc_reg(H_RAX), -4096);
+	e_op(e, 0x0b, 8, H_RAX, t->half ? C(tlb_ctx[1]) : C(tlb_ctx[0]));
+	e_op(e, 0x3b, 8, H_RAX, loc_mem(H_RCX, write ? offsetof(struct x86_tlb_entry, wr) :
+					offsetof(struct x86_tlb_entry, rd)));
+	jit_slow_if(t, e_jcc(e, 5));
+	if (!direct) {
+		e_op(e, 0x03, 8, H_RDX, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, addend)));
+		return loc_mem(H_RDX, 0);
+	}
+	e_load(e, 8, H_RDX, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, addend)));
+	return loc_sib(m.base, H_RDX, 0, m.disp);
+}
+
+struct loc jit_operand(struct tr *t, const struct x86_insn *i, u32 size, bool write)
+{
+	return jit_lookup(t, jit_insn_ea(t, i), size, write);
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The code that all translations share: in, out, calls of handlers, and finding a branch's target. */
+#include "kvm/cpu/soft/jit/translate.h"
+
+static void move_guest(struct emit *e, bool store)
+{
+	for (int r = 0; r < 16; r++) {
+		if (host_of[r] == SPILLED)
+			continue;
+		if (store)
+			e_store(e, 8, host_of[r], spill(r));
+		else
+			e_load(e, 8, host_of[r], spill(r));
+	}
+}
+
+static const u8 callee_saved[] = { H_RBX, H_RBP, H_R12, H_R13, H_R14, H_R15 };
+
+static void push_pop(struct emit *e, int r, bool pop)
+{
+	if (r & 8)
+		e8(e, 0x41);
+	e8(e, (pop ? 0x58 : 0x50) | (r & 7));
+}
+
+/* RCX: the instruction, RDX: the block, RAX: offset in the page of what follows. */
+static void emit_call_stub(struct soft_jit *j, struct emit *e, int (*fn)(struct x86_cpu *, const struct x86_insn *,
+									  struct soft_block *))
+{
+	e_op(e, 0x03, 8, H_RAX, C(jit.page));
+	e_store(e, 8, H_RAX, C(regs[X86_REG_RIP]));
+	move_guest(e, true);
+	e_alu_imm(e, 5, 8, loc_reg(H_RSP), 8);
+	e_lea(e, 8, H_RDI, loc_mem(H_RBP, -BIAS));
+	e_mov(e, 8, H_RSI, H_RCX);
+	e_mov_imm64(e, H_RAX, (u64)fn);
+	e_op(e, 0xff, 4, 2, loc_reg(H_RAX));		/* call rax */
+	move_guest(e, false);
+	e_alu_imm(e, 0, 8, loc_reg(H_RSP), 8);
+	e_rr(e, 0x85, 4, H_RAX, H_RAX);
+	e8(e, 0x75); e8(e, 1);				/* jne: over the ret */
+	e8(e, 0xc3);
+	e_alu_imm(e, 0, 8, loc_reg(H_RSP), 8);		/* forget the way back */
+	e_jmp_to(e, j->leave);
+}
+
+/* RDX: linear address. RAX: its code, 0 where it is not known or somebody wants attention. RCX is lost. */
+static void emit_lookup_stub(struct emit *e)
+{
+	u8 *miss[3];
+
+	e_alu_imm(e, 7, 4, C(attention), 0);
+	miss[0] = e_jcc(e, 5);
+	e_mov(e, 4, H_RCX, H_RDX);
+	e_op(e, 0xc1, 4, 5, loc_reg(H_RCX));
+	e8(e, PAGE_SHIFT - 5);
+	e_alu_imm(e, 4, 4, loc_reg(H_RCX), (X86_TLB_SIZE - 1) << 5);
+	e_op(e, 0x03, 8, H_RCX, C(tlb));
+	e_mov(e, 8, H_RAX, H_RDX);
+	e_op(e, 0xc1, 8, 5, loc_reg(H_RAX));
+	e8(e, 63);
+	e_load(e, 8, H_RAX, loc_sib(H_RBP, H_RAX, 3, (s32)offsetof(struct x86_cpu, tlb_ctx) - BIAS));
+	/* tag ^ context ^ address is the offset in the page where the tag is the page's in this context */
+	e_op(e, 0x33, 8, H_RAX, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, ex)));
+	e_rr(e, 0x33, 8, H_RAX, H_RDX);
+	e_alu_imm(e, 7, 8, loc_reg(H_RAX), 4095);
+	miss[1] = e_jcc(e, 7);				/* a */
+	e_load(e, 8, H_RCX, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, addend)));
+	e_rr(e, 0x03, 8, H_RCX, H_RDX);
+	e_mov(e, 4, H_RAX, H_RCX);
+	e_op(e, 0xc1, 4, 5, loc_reg(H_RAX));
+	e8(e, PAGE_SHIFT);
+	e_rr(e, 0x33, 4, H_RAX, H_RCX);
+	e_alu_imm(e, 4, 4, loc_reg(H_RAX), (1 << JIT_TARGET_BITS) - 1);
+	e_op(e, 0xc1, 4, 4, loc_reg(H_RAX));		/* shl */
+	e8(e, 4);
+	e_op(e, 0x03, 8, H_RAX, C(jit.targets));
+	e_op(e, 0x33, 8, H_RCX, C(jit.epoch));
+	e_op(e, 0x3b, 8, H_RCX, loc_mem(H_RAX, 0));
+	miss[2] = e_jcc(e, 5);
+	e_load(e, 8, H_RAX, loc_mem(H_RAX, 8));
+	e8(e, 0xc3);
+	for (u32 n = 0; n < 3; n++)
+		e_land(e, miss[n]);
+	e_rr(e, 0x33, 4, H_RAX, H_RAX);
+	e8(e, 0xc3);
+}
+
+void jit_emit_stubs(struct soft_jit *j, struct emit *e)
+{
+	/* int enter(struct x86_cpu *c, void *code); leaves come to j->leave with the result in EAX. */
+	j->enter = e->p;
+	for (u32 n = 0; n < ARRAY_SIZE(callee_saved); n++)
+		push_pop(e, callee_saved[n], false);
+	e_alu_imm(e, 5, 8, loc_reg(H_RSP), 8);
+	e_lea(e, 8, H_RBP, loc_mem(H_RDI, BIAS));
+	e_mov(e, 8, H_RAX, H_RSI);
+	move_guest(e, false);
+	e_op(e, 0xff, 4, 4, loc_reg(H_RAX));
+
+	j->leave = e->p;
+	move_guest(e, true);
+	e_alu_imm(e, 0, 8, loc_reg(H_RSP), 8);
+	for (int n = ARRAY_SIZE(callee_saved) - 1; n >= 0; n--)
+		push_pop(e, callee_saved[n], true);
+	e8(e, 0xc3);
+
+	j->call = e->p;
+	emit_call_stub(j, e, jit_exec);
+	j->call_flags = e->p;
+	emit_call_stub(j, e, jit_exec_flags);
+	j->ready = e->p;
+	emit_call_stub(j, e, jit_ready);
+	j->lookup = e->p;
+	emit_lookup_stub(e);
+}

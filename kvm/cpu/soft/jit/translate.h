@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the files that emit a block share: the state of a translation, guest registers, flags.
+ *
+ * Guest registers: host_of[]. RAX, RCX and RDX of the host are free within an instruction, RBP points
+ * into the x86_cpu, RSP is the host's stack.
+ *
+ * The guest's arithmetic flags are in the host's flags, in c->jit.flags (the slot), or in both. A TLB
+ * lookup or a call destroys the host's, so they go to the slot first, and come back when somebody
+ * reads them. At any place from where the block may be left, they are in one of the two.
+ */
+#ifndef KVM_CPU_SOFT_JIT_TRANSLATE_H
+#define KVM_CPU_SOFT_JIT_TRANSLATE_H
+
+#include "kvm/cpu/soft/jit/jit.h"
+#include "kvm/cpu/soft/soft.h"
+
+/* ---- the state of a translation ---- */
+
+enum { IN_HOST = 1, IN_SLOT = 2, IN_BOTH = 3 };		/* where the guest's flags are */
+enum { WRITES_NONE, WRITES_PART, WRITES_ALL };
+
+struct slow {			/* an instruction's way out to its handler */
+	u8 *from[4];
+	u8 n;
+	u8 flags;		/* IN_* behind the instruction, where translated code goes on */
+	bool end;		/* no translated code goes on */
+	u8 count;		/* instructions that were to be done at once */
+	u16 k;
+	u16 next;
+	u16 dirty, cached;	/* vector registers before and behind it */
+	u8 *back;
+};
+
+struct ready {			/* a look whether vector instructions may run, that said no */
+	u8 *from[2];
+	u8 n;
+	u8 flags;
+	u16 k;
+	u16 next;
+	u16 dirty, cached;
+	u8 *back;
+};
+
+struct edge {			/* a way to another place of the page that is not linked yet, or out */
+	u8 *from;
+	u16 at;			/* offset in the page */
+	u16 dirty;		/* vector registers that go home on the way */
+	u8 flags;
+	bool link;
+};
+
+struct tr {
+	struct emit e;
+	struct x86_cpu *c;
+	struct soft_jit *j;
+	struct soft_block *b;
+	u64 page;		/* host address */
+	u8 half;		/* of the address space, which memory operands are guessed to be in */
+	u32 at, next;		/* offsets of this instruction and the next one */
+	u32 k;
+	u8 flags;
+	u8 *entry[2];		/* with the flags in the slot, in the host's */
+	struct slow *slow;	/* of this instruction; NULL: none yet */
+	u8 *again;		/* a loop of this one block: behind the loads of its vector registers */
+	u8 again_flags;
+	u16 loop_used, loop_written;
+	bool wide;		/* vector registers are cached with 32 bytes */
+	u16 cached, dirty;	/* which are in the host's registers of the same number; differ from memory */
+	u8 denied;		/* X86_DENY_* that are known not to hold */
+	bool mxcsr;		/* is known to be the guest's */
+	u32 nr_slow, nr_edges, nr_ready;
+	struct ready readies[SOFT_BLOCK_MAX];
+	struct slow slows[SOFT_BLOCK_MAX];
+	struct edge edges[8];
+	bool live[SOFT_BLOCK_MAX];	/* flags behind each instruction matter */
+};
+
+#define BIAS	128		/* RBP points there, for short displacements */
+#define C(field)	loc_mem(H_RBP, (s32)offsetof(struct x86_cpu, field) - BIAS)
+
+#define SPILLED	0xff
+static const u8 host_of[16] = {
+	[X86_RAX] = H_R9, [X86_RCX] = H_R10, [X86_RDX] = H_R11, [X86_RBX] = H_RBX,
+	[X86_RSP] = H_R14, [X86_RBP] = H_R15, [X86_RSI] = H_RSI, [X86_RDI] = H_RDI,
+	[X86_R8] = H_R8, [X86_R12] = H_R12, [X86_R13] = H_R13,
+	[X86_R9] = SPILLED, [X86_R10] = SPILLED, [X86_R11] = SPILLED,
+	[X86_R14] = SPILLED, [X86_R15] = SPILLED,
+};
+
+static inline struct loc spill(int r)
+{
+	return loc_mem(H_RBP, (s32)offsetof(struct x86_cpu, regs) + 8 * r - BIAS);
+}
+
+/* The guest register's whole value in a host register: its own, or the scratch one given. */
+static inline int in(struct tr *t, int r, int scratch)
+{
+	if (host_of[r] != SPILLED)
+		return host_of[r];
+	e_load(&t->e, 8, scratch, spill(r));
+	return scratch;
+}
+
+/* Where a result goes; out() then. Whole: no need of the old value. */
+static inline int target(int r, int scratch)
+{
+	return host_of[r] != SPILLED ? host_of[r] : scratch;
+}
+
+static inline void out(struct tr *t, int r, int h)
+{
+	if (host_of[r] == SPILLED)
+		e_store(&t->e, 8, h, spill(r));
+}
+
+/* An operand to be read only. */
+static inline struct loc source(int r)
+{
+	return host_of[r] != SPILLED ? loc_reg(host_of[r]) : spill(r);
+}
+
+/* ---- flags ---- */
+
+static inline void save_flags(struct emit *e)
+{
+	e8(e, 0x9f);					/* lahf */
+	e_op(e, OP_0F | 0x90, 1, 0, loc_reg(H_RAX));	/* seto al */
+	e_store(e, 4, H_RAX, C(jit.flags));
+}
+
+static inline void load_flags(struct emit *e)
+{
+	e_load(e, 4, H_RAX, C(jit.flags));
+	e8(e, 0x04); e8(e, 0x7f);			/* add al, 127: OF */
+	e8(e, 0x9e);					/* sahf */
+}
+
+static inline void flags_to_slot(struct tr *t)
+{
+	if (!(t->flags & IN_SLOT))
+		save_flags(&t->e);
+	t->flags = IN_BOTH;
+}
+
+static inline void flags_to_host(struct tr *t)
+{
+	if (!(t->flags & IN_HOST))
+		load_flags(&t->e);
+	t->flags |= IN_HOST;
+}
+
+/* What an instruction does with the flags. */
+struct effect {
+	bool reads;
+	u8 writes;
+	bool exposes;		/* memory, or the handler: the block may be left there */
+};
+
+/* Before the operation itself, behind the lookups. */
+static inline void flags_for(struct tr *t, const struct effect *f)
+{
+	if (f->reads || (f->writes == WRITES_PART && t->live[t->k]))
+		flags_to_host(t);
+}
+
+static inline void flags_written(struct tr *t, const struct effect *f)
+{
+	if (f->writes != WRITES_NONE)
+		t->flags = IN_HOST;
+}
+
+/* ---- operand.c: memory operands ---- */
+
+/* An effective address. */
+struct ea {
+	u8 base, index, scale, seg, addrsize;
+	s64 disp;
+};
+
+struct ea jit_insn_ea(const struct tr *t, const struct x86_insn *i);
+/* Can it be said with a displacement of 32 bits? */
+bool jit_ea_fits(const struct ea *a, u32 size);
+/* The effective address to host register dst, no flag touched. RCX may be used. size: 4, 8. */
+void jit_ea_to(struct tr *t, const struct ea *a, int dst, u32 size);
+/*
+ * The software TLB's lookup: the operand's place in host memory. Afterwards RAX and RCX are free, RDX
+ * is part of the address, and the flags are in the slot only. A miss goes to the handler.
+ */
+struct loc jit_lookup(struct tr *t, struct ea a, u32 size, bool write);
+struct loc jit_operand(struct tr *t, const struct x86_insn *i, u32 size, bool write);
+/* A jump (its displacement) after which this instruction is its handler's. The flags are in the slot. */
+void jit_slow_if(struct tr *t, u8 *jump);
+
+/* ---- vector.c: SSE and AVX ---- */
+
+bool jit_vector_ok(const struct x86_insn *i);	/* Is it one of those that run here as they are? */
+void jit_emit_vector(struct tr *t, const struct x86_insn *i, const struct effect *f);
+void jit_emit_vzeroupper(struct tr *t);
+u32 jit_vectors_of(const struct x86_insn *i, bool written);	/* registers that it names; or writes */
+void jit_move_vectors(struct tr *t, u32 mask, bool store);
+/* Before C code or other blocks: the registers are in memory, and nothing is known. */
+void jit_vectors_home(struct tr *t);
+
+#endif
