@@ -4,9 +4,6 @@
  * nanoseconds (the best of several), and a checksum that must be the same everywhere. As the first
  * process of a guest it switches the machine off at the end.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
