@@ -302,10 +302,19 @@ static void sync_pv_eoi(struct kvm_vcpu *v)
 
 static bool in_page(struct kvm_vcpu *v, u64 gpa)
 {
-	u64 base = v->cpu.apic_base;
+	return ((gpa ^ v->cpu.apic_base) & 0x000ffffffffff000ull) == 0;
+}
 
-	return (base & (X86_APIC_BASE_ENABLE | X86_APIC_BASE_X2APIC)) == X86_APIC_BASE_ENABLE &&
-	       ((gpa ^ base) & 0x000ffffffffff000ull) == 0;
+static bool mmio_mode(const struct x86_cpu *c)
+{
+	return (c->apic_base & (X86_APIC_BASE_ENABLE | X86_APIC_BASE_X2APIC)) == X86_APIC_BASE_ENABLE;
+}
+
+/* KVM's quirk: with the APIC off or in x2APIC mode its page is a hole, and not the VMM's, who would take a write
+ * for an MSI. */
+static bool is_hole(struct kvm_vcpu *v)
+{
+	return !(v->kvm->arch.disabled_quirks & KVM_X86_QUIRK_LAPIC_MMIO_HOLE);
 }
 
 static void note_tpr_access(struct kvm_vcpu *v, bool write)
@@ -323,6 +332,10 @@ int kvm_lapic_mmio_read(struct kvm_vcpu *v, u64 gpa, int len, void *val)
 
 	if (!v->cpu.lapic || !in_page(v, gpa))
 		return -EOPNOTSUPP;
+	if (!mmio_mode(&v->cpu)) {
+		memset(val, 0xff, len);
+		return is_hole(v) ? 0 : -EOPNOTSUPP;
+	}
 	memset(val, 0, len);
 	sync_pv_eoi(v);
 	reg &= ~0xfu;
@@ -341,6 +354,8 @@ int kvm_lapic_mmio_write(struct kvm_vcpu *v, u64 gpa, int len, const void *val)
 
 	if (!v->cpu.lapic || !in_page(v, gpa))
 		return -EOPNOTSUPP;
+	if (!mmio_mode(&v->cpu))
+		return is_hole(v) ? 0 : -EOPNOTSUPP;
 	/* Registers are written whole and aligned; the manual leaves the rest undefined. */
 	if (len != 4 || (reg & 0xf))
 		return 0;

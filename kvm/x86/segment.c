@@ -233,8 +233,11 @@ void x86_drop_inner_segments(struct x86_cpu *c)
 		}
 		if (x86_attr_code(s->attr) && x86_attr_conforming(s->attr))
 			continue;
-		if (X86_SEG_DPL(s->attr) < c->cpl)
-			x86_null_segment(s, 0, 0);
+		/* Unlike the load of a null selector, this leaves the base, which 64-bit code's GS goes on with. */
+		if (X86_SEG_DPL(s->attr) < c->cpl) {
+			s->sel = 0;
+			s->attr = X86_SEG_UNUSABLE;
+		}
 		update_check(c, segs[n]);
 	}
 }

@@ -631,12 +631,17 @@ static int do_syscall(struct x86_cpu *c, const struct x86_insn *i)
 static int do_sysret(struct x86_cpu *c, const struct x86_insn *i)
 {
 	u16 sel = c->star >> 48;
+	bool step;
 
 	if (!(c->efer & X86_EFER_SCE) || !x86_protected(c) || x86_vm86(c) ||
 	    (c->vendor == X86_VENDOR_INTEL && c->mode != X86_MODE_64))
 		return x86_raise(c, X86_UD);
 	if (c->cpl != 0)
 		return x86_raise_err(c, X86_GP, 0);
+	/* A step is taken by the TF that it loads, before the first instruction at level 3. */
+	step = x86_long_mode(c) && (c->regs[X86_R11] & X86_RFLAGS_TF);
+	if (step && !c->careful)
+		return X86_CAREFUL;
 	if (c->mode == X86_MODE_64 && i->opsize == 8) {
 		/* Intel faults here, at level 0; AMD at the fetch, at level 3. */
 		if (c->vendor == X86_VENDOR_INTEL && !x86_canonical(c->regs[X86_RCX]))
@@ -653,6 +658,9 @@ static int do_sysret(struct x86_cpu *c, const struct x86_insn *i)
 		x86_set_rflags(c, c->regs[X86_R11] & ~(u64)(X86_RFLAGS_RF | X86_RFLAGS_VM));
 	else
 		x86_set_rflags(c, c->rflags | X86_RFLAGS_IF);
+	c->no_trap = x86_long_mode(c);
+	if (step)
+		c->debug.hit |= X86_DR6_BS;
 	return X86_DONE;
 }
 
