@@ -28,6 +28,7 @@ struct command {
 extern const struct command command_run;
 extern const struct command command_doctor;
 extern const struct command command_shim;
+extern const struct command command_image;
 extern const struct command command_help;
 extern const struct command command_version;
 

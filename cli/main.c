@@ -12,6 +12,7 @@ const struct command *const commands[] = {
 	&command_run,
 	&command_doctor,
 	&command_shim,
+	&command_image,
 	&command_help,
 	&command_version,
 	NULL,
