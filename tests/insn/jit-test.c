@@ -146,11 +146,11 @@ static void print_code(const u8 *p, u32 len)
 		struct x86_cpu *c = interp_cpu();
 		struct x86_insn i;
 		char text[128];
-		int n = x86_decode(c->decoder, p, min(len, 15u), X86_MODE_64, c->features, &i);
+		int n = x86_decode(c->decoder, p, min(len, 15u), c->mode, c->features, &i);
 
 		if (n <= 0)
 			break;
-		disassemble(p, n, 64, CODE_START, text, sizeof(text));
+		disassemble(p, n, 16 << c->mode, CODE_START, text, sizeof(text));
 		printf("    ");
 		for (int k = 0; k < n; k++)
 			printf("%02x ", p[k]);
@@ -213,6 +213,7 @@ static int sequence(u64 number)
 	u8 *code = memory.code + (CODE_START - CODE_PAGE);
 	u32 want = 1 + splitmix(&mix) % LONGEST, have = 0, len = 0;
 	const char *what;
+	int mode = can.compat && splitmix(&mix) % 4 == 0 ? X86_MODE_32 : X86_MODE_64;
 
 	for (u32 tries = 0; tries < 200 && have < want; tries++) {
 		u32 attr;
@@ -220,7 +221,7 @@ static int sequence(u64 number)
 		if (!generate(seed, splitmix(&mix) >> 8, &host_memory, &memory, &t) || !t.insn.op)
 			continue;
 		attr = t.insn.op->attr;
-		if (t.mode != X86_MODE_64 || (attr & (X86_A_IO | X86_A_SHADOW)) ||
+		if (t.mode != mode || t.small_data || t.stack16 || (attr & (X86_A_IO | X86_A_SHADOW)) ||
 		    ((attr & X86_A_END) && (!(attr & X86_A_BRANCH) || have + 1 < want)))
 			continue;
 		/* Mostly integers, which are translated in all ways. */
@@ -235,8 +236,8 @@ static int sequence(u64 number)
 		return -1;
 	if (splitmix(&mix) % 2) {
 		/* A loop: dec r; jne to the start. */
-		u32 r = splitmix(&mix) % 16;
-		u8 loop[] = { 0x40 | r >> 3, 0xff, 0xc8 | (r & 7), 0x0f, 0x85, 0, 0, 0, 0 };
+		u32 r = splitmix(&mix) % (mode == X86_MODE_64 ? 16 : 8);
+		u8 loop[] = { mode == X86_MODE_64 ? 0x40 | r >> 3 : 0x3e, 0xff, 0xc8 | (r & 7), 0x0f, 0x85, 0, 0, 0, 0 };
 		s32 back = -(s32)(len + sizeof(loop));
 
 		memcpy(loop + 5, &back, 4);

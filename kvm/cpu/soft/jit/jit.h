@@ -27,7 +27,7 @@ struct soft_vcpu;
 /* Targets of indirect and cross-page branches, by host address. */
 #define JIT_TARGET_BITS	12
 struct jit_target {
-	u64 key;			/* host address, the epoch's low 16 bits on top; 0: none */
+	u64 key;			/* host address; bit 47: 32-bit mode; the epoch's low 16 bits on top; 0: none */
 	void *code;
 };
 
@@ -43,6 +43,7 @@ struct soft_jit {
 	struct os_timer tick;		/* makes translated code look up about once a millisecond */
 	u32 ticking, ran;
 	struct x86_cpu *cpu;
+	u64 epoch;			/* on top of keys */
 	u64 blocks, bytes, flushes;	/* translated */
 	u8 kind[];			/* by row of the table: translate.c's */
 };
@@ -64,6 +65,8 @@ void jit_translate(struct x86_cpu *c, struct soft_block *b);
 /* Runs from b, whose translation is there and whose page has been compared in this epoch. JIT_NEXT, or an
  * enum x86_result other than X86_OK, which j->insn is the instruction of; c_rip is behind it. */
 int jit_run(struct x86_cpu *c, struct soft_block *b);
+/* May code of the current mode run translated? In 32-bit mode: with flat segments. */
+bool jit_flat(const struct x86_cpu *c);
 /* No branch finds b any more. */
 void jit_forget(struct x86_cpu *c, struct soft_block *b);
 /* Blocks are gone for good: so is their code. Not from within translated code. */

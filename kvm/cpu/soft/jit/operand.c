@@ -64,7 +64,7 @@ struct loc jit_lookup(struct tr *t, struct ea a, u32 size, bool write)
 		m = loc_mem(host_of[a.base], a.disp);
 	} else {
 		jit_ea_to(t, &a, H_RDX, a.addrsize == 8 ? 8 : 4);
-		if (a.seg != X86_SEG_FLAT)
+		if (a.seg == X86_SEG_FS || a.seg == X86_SEG_GS)
 			e_op(e, 0x03, 8, H_RDX, C(seg[a.seg].base));
 		m = loc_mem(H_RDX, 0);
 	}

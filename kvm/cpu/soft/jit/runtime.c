@@ -30,13 +30,12 @@ static void tick(void *arg)
 
 void jit_begin(struct soft_jit *j)
 {
-	struct x86_cpu *c = j->cpu;
-	u32 epoch = soft_icache(c)->epoch;
+	u32 epoch = soft_icache(j->cpu)->epoch;
 
 	/* Keys hold 16 bits of the epoch: old ones must not come to life again. */
 	if (!(epoch & 0xffff))
 		jit_forget_targets(j);
-	c->jit.epoch = (u64)epoch << 48;
+	j->epoch = (u64)epoch << 48;
 	j->from = NULL;
 	atomic_xchg(&j->ran, 1);
 	if (!READ_ONCE(j->ticking) && !atomic_xchg(&j->ticking, 1))
@@ -99,7 +98,7 @@ void jit_forget(struct x86_cpu *c, struct soft_block *b)
 	struct soft_jit *j = ((struct soft_vcpu *)c->soft)->jit;
 	struct jit_target *t = target_slot(j, b->host);
 
-	if ((t->key << 16) == (b->host << 16))
+	if ((t->key << 17) == (b->host << 17))
 		t->key = 0;
 }
 
@@ -133,6 +132,17 @@ static void link_edge(struct x86_cpu *c, struct soft_jit *j, const struct soft_b
 	__atomic_store_n((s32 *)at, rel, __ATOMIC_RELAXED);
 }
 
+bool jit_flat(const struct x86_cpu *c)
+{
+	const u32 segs = BIT(X86_SEG_ES) | BIT(X86_SEG_SS) | BIT(X86_SEG_DS);
+
+	if (c->mode == X86_MODE_64)
+		return true;
+	return c->mode == X86_MODE_32 && !(c->seg_check & segs) && c->seg[X86_SEG_CS].limit == ~0u &&
+	       !(c->seg[X86_SEG_ES].base | c->seg[X86_SEG_CS].base | c->seg[X86_SEG_SS].base |
+		 c->seg[X86_SEG_DS].base) && (c->seg[X86_SEG_SS].attr & X86_SEG_DB);
+}
+
 int jit_run(struct x86_cpu *c, struct soft_block *b)
 {
 	struct soft_vcpu *s = c->soft;
@@ -146,6 +156,7 @@ int jit_run(struct x86_cpu *c, struct soft_block *b)
 			link_edge(c, j, b);
 		j->from = NULL;
 	}
+	c->jit.epoch = j->epoch | (u64)(b->mode != X86_MODE_64) << 47;
 	*target_slot(j, b->host) = (struct jit_target){ b->host ^ c->jit.epoch, b->jit_slot };
 
 	c->jit.page = c_rip(c) & PAGE_MASK;
@@ -176,6 +187,9 @@ int jit_exec(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b)
 	}
 	/* Its own code was modified; or what it did wants the core, soon. */
 	if (unlikely(!b->host || READ_ONCE(c->attention)))
+		return JIT_NEXT;
+	/* A segment register may have been loaded. */
+	if (unlikely(b->mode != X86_MODE_64) && !jit_flat(c))
 		return JIT_NEXT;
 	return 0;
 }

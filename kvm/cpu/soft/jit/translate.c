@@ -93,24 +93,24 @@ void jit_classify(struct soft_jit *j)
 
 static struct loc stack(struct tr *t, s32 disp, bool write)
 {
-	struct ea a = { X86_RSP, X86_REG_ZERO, 0, X86_SEG_FLAT, 8, disp };
+	struct ea a = { X86_RSP, X86_REG_ZERO, 0, X86_SEG_FLAT, t->word, disp };
 
-	return jit_lookup(t, a, 8, write);
+	return jit_lookup(t, a, t->word, write);
 }
 
 static void move_rsp(struct tr *t, s32 by)
 {
-	e_lea(&t->e, 8, host_of[X86_RSP], loc_mem(host_of[X86_RSP], by));
+	e_lea(&t->e, t->word, host_of[X86_RSP], loc_mem(host_of[X86_RSP], by));
 }
 
 /* ---- leaving ---- */
 
 /* c_rip = page + at; RAX is lost. */
-static void set_rip(struct emit *e, u32 at)
+static void set_rip(struct emit *e, u32 word, u32 at)
 {
 	e_load(e, 8, H_RAX, C(jit.page));
 	if (at)
-		e_lea(e, 8, H_RAX, loc_mem(H_RAX, at));
+		e_lea(e, word, H_RAX, loc_mem(H_RAX, at));
 	e_store(e, 8, H_RAX, C(regs[X86_REG_RIP]));
 }
 
@@ -232,7 +232,7 @@ static void page_plus(struct tr *t, int dst, s32 at)
 {
 	e_load(&t->e, 8, dst, C(jit.page));
 	if (at)
-		e_lea(&t->e, 8, dst, loc_mem(dst, at));
+		e_lea(&t->e, t->word, dst, loc_mem(dst, at));
 }
 
 /* Goes on at a place of this page or, at < 0 or beyond it, of another one. `k` is the branch, whose
@@ -247,7 +247,7 @@ static void go_on(struct tr *t, s32 at, bool branch)
 	t->flags = IN_SLOT;
 	if (!branch) {
 		/* It runs off the page's end: the loop knows the way. */
-		set_rip(&t->e, at);
+		set_rip(&t->e, t->word, at);
 		leave(t, JIT_NEXT);
 		return;
 	}
@@ -307,7 +307,10 @@ static struct kind_of kind_of(struct tr *t, const struct x86_insn *i)
 	if (mem && kd.kind != K_NOP) {
 		struct ea a = { .disp = i->disp + (i->base == X86_REG_RIP ? (s64)PAGE_SIZE : 0) };
 
-		if (!jit_ea_fits(&a, 32) || i->seg < X86_SEG_FS || i->addrsize == 2)
+		if (!jit_ea_fits(&a, 32) || i->addrsize == 2)
+			return call;
+		/* Outside 64-bit mode the other segments are flat, or this code does not run (jit_flat). */
+		if (t->word == 8 ? i->seg < X86_SEG_FS : i->seg >= X86_SEG_FS || i->seg == X86_SEG_CS)
 			return call;
 	}
 	switch (kd.kind) {
@@ -316,9 +319,9 @@ static struct kind_of kind_of(struct tr *t, const struct x86_insn *i)
 	case K_MOVSXD:
 		return i->opsize == 2 ? call : kd;
 	case K_PUSH_E: case K_PUSH_I: case K_POP_E: case K_LEAVE:
-		return i->opsize != 8 || (kd.kind == K_POP_E && mem) ? call : kd;
+		return i->opsize != t->word || (kd.kind == K_POP_E && mem) ? call : kd;
 	case K_CALL_J: case K_CALL_E: case K_RET: case K_JMP_J: case K_JMP_E: case K_JCC:
-		if (i->opsize != 8)
+		if (i->opsize != t->word)
 			return call;
 		if (kd.kind == K_CALL_J || kd.kind == K_JMP_J || kd.kind == K_JCC) {
 			struct ea a = { .disp = (s64)i->imm + 2 * (s64)PAGE_SIZE };
@@ -610,41 +613,42 @@ static void emit_exchange(struct tr *t, const struct x86_insn *i, const struct k
 static void emit_stack(struct tr *t, const struct x86_insn *i, const struct kind_of *kd)
 {
 	struct emit *e = &t->e;
+	s32 w = t->word;
 	struct loc m;
 
 	switch (kd->kind) {
 	case K_PUSH_I:
-		m = stack(t, -8, true);
-		e_op(e, 0xc7, 8, 0, m);
+		m = stack(t, -w, true);
+		e_op(e, 0xc7, w, 0, m);
 		e32(e, i->imm);
-		move_rsp(t, -8);
+		move_rsp(t, -w);
 		break;
 	case K_PUSH_E:
 		if (i->flags & X86_I_MEM) {
-			m = jit_operand(t, i, 8, false);
-			e_load(e, 8, H_RAX, m);
+			m = jit_operand(t, i, w, false);
+			e_load(e, w, H_RAX, m);
 			e_store(e, 8, H_RAX, C(jit.tmp));
-			m = stack(t, -8, true);
+			m = stack(t, -w, true);
 			e_load(e, 8, H_RAX, C(jit.tmp));
-			e_store(e, 8, H_RAX, m);
+			e_store(e, w, H_RAX, m);
 		} else {
-			m = stack(t, -8, true);
-			e_store(e, 8, in(t, i->rm, H_RAX), m);
+			m = stack(t, -w, true);
+			e_store(e, w, in(t, i->rm, H_RAX), m);
 		}
-		move_rsp(t, -8);
+		move_rsp(t, -w);
 		break;
 	case K_POP_E:
 		m = stack(t, 0, false);
-		e_load(e, 8, H_RAX, m);
-		move_rsp(t, 8);
+		e_load(e, w, H_RAX, m);
+		move_rsp(t, w);
 		e_store(e, 8, H_RAX, source(i->rm));
 		break;
 	default: {	/* LEAVE */
-		struct ea a = { X86_RBP, X86_REG_ZERO, 0, X86_SEG_FLAT, 8, 0 };
+		struct ea a = { X86_RBP, X86_REG_ZERO, 0, X86_SEG_FLAT, w, 0 };
 
-		m = jit_lookup(t, a, 8, false);
-		e_load(e, 8, H_RAX, m);
-		e_lea(e, 8, host_of[X86_RSP], loc_mem(host_of[X86_RBP], 8));
+		m = jit_lookup(t, a, w, false);
+		e_load(e, w, H_RAX, m);
+		e_lea(e, w, host_of[X86_RSP], loc_mem(host_of[X86_RBP], w));
 		e_mov(e, 8, host_of[X86_RBP], H_RAX);
 	}
 	}
@@ -668,34 +672,35 @@ static u32 run_of(const struct tr *t, const struct kind_of *kd)
 static void emit_stack_run(struct tr *t, u32 n, bool push)
 {
 	const struct x86_insn *i = &t->b->insn[t->k];
-	struct ea a = { X86_RSP, X86_REG_ZERO, 0, X86_SEG_FLAT, 8, push ? -8 * (s32)n : 0 };
-	struct loc m = jit_lookup(t, a, 8 * n, push);
+	s32 w = t->word;
+	struct ea a = { X86_RSP, X86_REG_ZERO, 0, X86_SEG_FLAT, w, push ? -w * (s32)n : 0 };
+	struct loc m = jit_lookup(t, a, w * n, push);
 
 	t->slow->count = n;
 	if (push)
-		m.disp += 8 * (n - 1);
+		m.disp += w * (n - 1);
 	for (u32 k = 0; k < n; k++, i++) {
 		if (push) {
-			e_store(&t->e, 8, in(t, i->rm, H_RAX), m);
-			m.disp -= 8;
+			e_store(&t->e, w, in(t, i->rm, H_RAX), m);
+			m.disp -= w;
 		} else {
 			int d = target(i->rm, H_RAX);
 
-			e_load(&t->e, 8, d, m);
+			e_load(&t->e, w, d, m);
 			out(t, i->rm, d);
-			m.disp += 8;
+			m.disp += w;
 		}
 	}
-	move_rsp(t, push ? -8 * (s32)n : 8 * (s32)n);
+	move_rsp(t, push ? -w * (s32)n : w * (s32)n);
 }
 
 static void push_return(struct tr *t)
 {
-	struct loc m = stack(t, -8, true);
+	struct loc m = stack(t, -(s32)t->word, true);
 
 	page_plus(t, H_RAX, t->next);
-	e_store(&t->e, 8, H_RAX, m);
-	move_rsp(t, -8);
+	e_store(&t->e, t->word, H_RAX, m);
+	move_rsp(t, -(s32)t->word);
 }
 
 static void emit_branch(struct tr *t, const struct x86_insn *i, const struct kind_of *kd)
@@ -749,18 +754,18 @@ static void emit_branch(struct tr *t, const struct x86_insn *i, const struct kin
 		go_to(t);
 		break;
 	case K_RET:
-		e_load(e, 8, H_RDX, stack(t, 0, false));
+		e_load(e, t->word, H_RDX, stack(t, 0, false));
 		find_code(t);
-		move_rsp(t, 8 + (i->imm & 0xffff));
+		move_rsp(t, t->word + (i->imm & 0xffff));
 		go_to(t);
 		break;
 	default:	/* JMP, CALL through E */
 		if (i->flags & X86_I_MEM) {
-			e_load(e, 8, H_RDX, jit_operand(t, i, 8, false));
+			e_load(e, t->word, H_RDX, jit_operand(t, i, t->word, false));
 		} else {
 			flags_to_slot(t);
 			t->flags = IN_SLOT;
-			e_load(e, 8, H_RDX, source(i->rm));
+			e_load(e, t->word, H_RDX, source(i->rm));
 		}
 		find_code(t);
 		if (kd->kind == K_CALL_E) {
@@ -1014,7 +1019,7 @@ static void emit_edge(struct tr *t, struct edge *d)
 	if (!(d->flags & IN_SLOT))
 		save_flags(e);
 	jit_move_vectors(t, d->dirty, true);
-	set_rip(e, d->at);
+	set_rip(e, t->word, d->at);
 	if (d->link) {
 		e_mov_imm64(e, H_RAX, (u64)t->b);
 		e_store(e, 8, H_RAX, C(jit.block));
@@ -1046,7 +1051,7 @@ static bool vector_loop(struct tr *t, const struct kind_of *kd)
 bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, struct soft_block *b)
 {
 	struct tr t = {
-		.e = *out_e, .c = c, .j = j, .b = b, .page = b->host & PAGE_MASK, .half = c_rip(c) >> 63,
+		.e = *out_e, .c = c, .j = j, .b = b, .page = b->host & PAGE_MASK, .half = c_rip(c) >> 63, .word = b->mode == X86_MODE_64 ? 8 : 4,
 		.at = b->host & ~PAGE_MASK,
 	};
 	struct kind_of kd[SOFT_BLOCK_MAX];

@@ -56,6 +56,7 @@ struct tr {
 	struct soft_jit *j;
 	struct soft_block *b;
 	u64 page;		/* host address */
+	u8 word;		/* bytes of a stack slot and of RIP: 8, in 32-bit mode 4 */
 	u8 half;		/* of the address space, which memory operands are guessed to be in */
 	u32 at, next;		/* offsets of this instruction and the next one */
 	u32 k;

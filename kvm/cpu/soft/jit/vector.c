@@ -225,7 +225,7 @@ void jit_emit_vzeroupper(struct tr *t)
 	jit_move_vectors(t, t->dirty, true);
 	t->cached = t->dirty = 0;
 	e_op(e, OP_0F | 0x57, 4, 0, loc_reg(0));	/* xorps xmm0, xmm0 */
-	for (s32 n = 0; n < 16; n++)
+	for (s32 n = 0; n < (t->word == 8 ? 16 : 8); n++)
 		e_op(e, OP_0F | 0x11, 4, 0,
 		     loc_mem(H_RBP, (s32)offsetof(struct x86_cpu, fpu.ymm) + 32 * n + 16 - BIAS));
 	e8(e, 0xc5); e8(e, 0xf8); e8(e, 0x77);
