@@ -109,6 +109,7 @@ static int after_one(struct x86_cpu *c, bool tf, u8 shadow)
 		x86_debug_exit(c, X86_DB, hits, code_lin(c));
 		return KVM_RUN_USER;
 	}
+	c->halted = false;	/* the trap behind a HLT wakes it */
 	x86_raise(c, X86_DB);
 	c->fault.payload = hits;
 	return deliver(c);
