@@ -82,6 +82,8 @@ void jit_emit_stubs(struct soft_jit *j, struct emit *e);
 /* ---- what translated code calls ---- */
 int jit_exec(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b);
 int jit_exec_flags(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b);
+/* The code at a linear address that the target table does not name. NULL: the loop has to see to it. */
+void *jit_find(struct x86_cpu *c, u64 lin);
 /* Before a vector instruction: may it run, and is MXCSR the guest's? If not so, the handler has done it. */
 int jit_ready(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b);
 

@@ -173,6 +173,21 @@ int jit_run(struct x86_cpu *c, struct soft_block *b)
 
 /* ---- called by translated code ---- */
 
+void *jit_find(struct x86_cpu *c, u64 lin)
+{
+	struct x86_tlb_entry *e = x86_tlb_slot(c, lin);
+	struct soft_vcpu *s = c->soft;
+	u64 host = lin + e->addend;
+	struct soft_block *b = s->icache.front[soft_hash(host, c->mode, SOFT_FRONT_BITS)];
+
+	if (!x86_tlb_hit(c, lin, 1, e->ex) || !b || b->host != host || b->mode != c->mode || !b->jit_slot)
+		return NULL;
+	if (b->page->epoch != s->icache.epoch && !soft_icache_check_page(c, b))
+		return NULL;
+	*target_slot(s->jit, host) = (struct jit_target){ host ^ c->jit.epoch, b->jit_slot };
+	return b->jit_slot;
+}
+
 int jit_exec(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b)
 {
 	struct soft_vcpu *s = c->soft;

@@ -47,6 +47,8 @@ static void emit_call_stub(struct soft_jit *j, struct emit *e, int (*fn)(struct 
 /* RDX: linear address. RAX: its code, 0 where it is not known or somebody wants attention. RCX is lost. */
 static void emit_lookup_stub(struct emit *e)
 {
+	/* Guest registers, and the address, in registers that C code may use: seven, for the stack's alignment. */
+	static const u8 lost[] = { H_RDX, H_RSI, H_RDI, H_R8, H_R9, H_R10, H_R11 };
 	u8 *miss[3];
 
 	e_alu_imm(e, 7, 4, C(attention), 0);
@@ -80,7 +82,18 @@ static void emit_lookup_stub(struct emit *e)
 	miss[2] = e_jcc(e, 5);
 	e_load(e, 8, H_RAX, loc_mem(H_RAX, 8));
 	e8(e, 0xc3);
-	for (u32 n = 0; n < 3; n++)
+	/* Not in the table: perhaps only since a new epoch began. */
+	e_land(e, miss[2]);
+	for (u32 n = 0; n < ARRAY_SIZE(lost); n++)
+		push_pop(e, lost[n], false);
+	e_lea(e, 8, H_RDI, loc_mem(H_RBP, -BIAS));
+	e_mov(e, 8, H_RSI, H_RDX);
+	e_mov_imm64(e, H_RAX, (u64)jit_find);
+	e_op(e, 0xff, 4, 2, loc_reg(H_RAX));
+	for (int n = ARRAY_SIZE(lost) - 1; n >= 0; n--)
+		push_pop(e, lost[n], true);
+	e8(e, 0xc3);
+	for (u32 n = 0; n < 2; n++)
 		e_land(e, miss[n]);
 	e_rr(e, 0x33, 4, H_RAX, H_RAX);
 	e8(e, 0xc3);

@@ -269,12 +269,9 @@ static bool uses_high_byte(const struct x86_insn *i, const struct kind_of *kd)
 	bool rm = !(i->flags & X86_I_MEM) && high_byte(i, i->rm), reg = high_byte(i, i->reg);
 
 	switch (kd->kind) {
-	case K_MOVZX_B:
-	case K_MOVSX_B:
-		return rm;
 	case K_SETCC:
 		return rm;
-	case K_ALU_EI: case K_TEST_EI: case K_MOV_EI: case K_INC: case K_DEC: case K_NEG: case K_NOT:
+	case K_MOV_EI: case K_INC: case K_DEC: case K_NEG: case K_NOT:
 	case K_SHIFT_I: case K_SHIFT_1: case K_SHIFT_C: case K_MUL: case K_IMUL: case K_DIV: case K_IDIV:
 		return i->opsize == 1 && rm;
 	case K_ALU_ER: case K_ALU_RE: case K_TEST_ER: case K_MOV_ER: case K_MOV_RE: case K_XCHG: case K_XADD:
@@ -443,6 +440,37 @@ static void emit_g(struct tr *t, const struct x86_insn *i, const struct effect *
 	if (!compare)
 		out(t, i->reg, d);
 	flags_written(t, f);
+}
+
+/* AH to BH with an immediate, or extended: in RAX, whose second byte can be named so. */
+static bool emit_high_byte(struct tr *t, const struct x86_insn *i, const struct kind_of *kd, const struct effect *f)
+{
+	bool extend = kd->kind == K_MOVZX_B || kd->kind == K_MOVSX_B;
+	struct emit *e = &t->e;
+	int h = host_of[i->rm & 3];
+
+	if ((i->flags & X86_I_MEM) || !high_byte(i, i->rm) || !(extend || i->opsize == 1))
+		return false;
+	flags_for(t, f);
+	e_mov(e, 8, H_RAX, h);
+	if (extend) {
+		e8(e, 0x0f); e8(e, kd->kind == K_MOVZX_B ? 0xb6 : 0xbe); e8(e, 0xc4);	/* to eax */
+		if (kd->kind == K_MOVSX_B && i->opsize == 8) {
+			e8(e, 0x48); e8(e, 0x98);		/* cdqe */
+		}
+		if (i->opsize == 2)
+			e_store(e, 2, H_RAX, source(i->reg));
+		else
+			e_store(e, 8, H_RAX, source(i->reg));
+	} else if (kd->kind == K_TEST_EI) {
+		e8(e, 0xf6); e8(e, 0xc4); e8(e, i->imm);
+	} else {
+		e8(e, 0x80); e8(e, 0xc4 | kd->arg << 3); e8(e, i->imm);
+		if (kd->arg != 7)
+			e_mov(e, 8, h, H_RAX);
+	}
+	flags_written(t, f);
+	return true;
 }
 
 static void emit_mov(struct tr *t, const struct x86_insn *i, const struct kind_of *kd)
@@ -864,6 +892,12 @@ static void emit_insn(struct tr *t, const struct x86_insn *i, const struct kind_
 {
 	u32 size = i->opsize, b = size == 1 ? 0 : 1;
 
+	switch (kd->kind) {
+	case K_ALU_EI: case K_TEST_EI: case K_MOVZX_B: case K_MOVSX_B:
+		if (emit_high_byte(t, i, kd, f))
+			return;
+		break;
+	}
 	switch (kd->kind) {
 	case K_CALL:
 		emit_call(t, i);
