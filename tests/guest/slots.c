@@ -285,7 +285,7 @@ static void manual_protect(void)
 	CHECK_EQ(-TRY_KVM(vcpu->vm->fd, KVM_CLEAR_DIRTY_LOG, &clear), EINVAL);
 }
 
-/* The ring: one entry for each page, in the order it was first written. */
+/* The ring: one entry for each page, in no order that could be relied on (Intel's comes reversed). */
 static void dirty_ring(void)
 {
 	struct vm *vm = vm_create(0);
@@ -318,12 +318,15 @@ static void dirty_ring(void)
 			KVM(vm->fd, KVM_RESET_DIRTY_RINGS, 0);
 		run_to_sync(vcpu, round ? 3 : 1);
 		first = n;
+		memset(dirty, 0, sizeof(dirty));
 		for (; ring[n].flags & KVM_DIRTY_GFN_F_DIRTY; n++) {
 			CHECK_EQ(ring[n].slot, 1);
-			CHECK_EQ(ring[n].offset, (n - first) * 7);
+			CHECK(ring[n].offset < LOG_PAGES);
+			dirty[ring[n].offset / 64] |= 1ull << (ring[n].offset % 64);
 			ring[n].flags = KVM_DIRTY_GFN_F_RESET;
 		}
 		CHECK_EQ(n - first, (LOG_PAGES + 6) / 7);
+		expect_sevenths();
 		CHECK_EQ(KVM(vm->fd, KVM_RESET_DIRTY_RINGS, 0), n - first);
 	}
 }
@@ -423,7 +426,7 @@ const struct test slot_tests[] = {
 	{ "slots", "dirty_log_implicit", "page-table bits and REP INS dirty pages too",
 	  dirty_log_implicit },
 	{ "slots", "manual_protect", "KVM_CLEAR_DIRTY_LOG with manual protection", manual_protect },
-	{ "slots", "dirty_ring", "the dirty ring: the pages in order, and again after a reset",
+	{ "slots", "dirty_ring", "the dirty ring: each page once, and again after a reset",
 	  dirty_ring },
 	{ "slots", "high", "a slot at 32 GiB", high },
 	{ "slots", "coalesced", "coalesced MMIO: writes collect in the ring, reads exit", coalesced },
