@@ -221,11 +221,11 @@ int jit_exec_flags(struct x86_cpu *c, const struct x86_insn *i, struct soft_bloc
 
 int jit_ready(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b)
 {
-	const struct soft_thunk *t = i->host;
+	u8 deny = i->op->vex == X86_LEGACY ? X86_DENY_SSE : X86_DENY_AVX;
 	u32 mxcsr = x86_mxcsr(c);
 	int r;
 
-	if (!(c->fpu.deny & t->deny)) {
+	if (!(c->fpu.deny & deny)) {
 		if (!(i->op->host & X86_H_FP) || c->fpu.mxcsr_live)
 			return 0;
 		if ((mxcsr & X86_MXCSR_MASKS) == X86_MXCSR_MASKS && c->fpu.lazy) {

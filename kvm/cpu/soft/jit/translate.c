@@ -908,11 +908,7 @@ static void emit_insn(struct tr *t, const struct x86_insn *i, const struct kind_
 		jit_emit_vector(t, i, f);
 		break;
 	case K_VZEROUPPER:
-		/* Where it is not known that it may run, the handler asks. */
-		if (t->denied & X86_DENY_AVX)
-			jit_emit_vzeroupper(t);
-		else
-			emit_call(t, i);
+		jit_emit_vzeroupper(t, i);
 		break;
 	case K_ALU_ER:
 		emit_e(t, i, f, kd->arg << 3 | b, i->reg, kd->arg == 7);
@@ -1108,7 +1104,8 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, s
 	for (u32 k = 0; k < b->n; k++) {
 		if (!f[k].exposes && !f[k].reads && !f[k].writes)
 			continue;
-		slot_first = f[k].exposes && kd[k].kind != K_JCC && kd[k].kind != K_VECTOR;
+		slot_first = f[k].exposes && kd[k].kind != K_JCC && kd[k].kind != K_VECTOR &&
+			     kd[k].kind != K_VZEROUPPER;
 		break;
 	}
 	t.entry[slot_first] = e->p;

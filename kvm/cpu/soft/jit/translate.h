@@ -197,7 +197,7 @@ void jit_slow_if(struct tr *t, u8 *jump);
 
 bool jit_vector_ok(const struct x86_insn *i);	/* Is it one of those that run here as they are? */
 void jit_emit_vector(struct tr *t, const struct x86_insn *i, const struct effect *f);
-void jit_emit_vzeroupper(struct tr *t);
+void jit_emit_vzeroupper(struct tr *t, const struct x86_insn *i);
 u32 jit_vectors_of(const struct x86_insn *i, bool written);	/* registers that it names; or writes */
 void jit_move_vectors(struct tr *t, u32 mask, bool store);
 /* Before C code or other blocks: the registers are in memory, and nothing is known. */

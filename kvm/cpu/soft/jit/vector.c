@@ -217,11 +217,11 @@ void jit_emit_vector(struct tr *t, const struct x86_insn *i, const struct effect
 	flags_written(t, f);
 }
 
-void jit_emit_vzeroupper(struct tr *t)
+void jit_emit_vzeroupper(struct tr *t, const struct x86_insn *i)
 {
 	struct emit *e = &t->e;
-	u8 denied = t->denied;
 
+	vector_ready(t, i);
 	jit_move_vectors(t, t->dirty, true);
 	t->cached = t->dirty = 0;
 	e_op(e, OP_0F | 0x57, 4, 0, loc_reg(0));	/* xorps xmm0, xmm0 */
@@ -229,5 +229,4 @@ void jit_emit_vzeroupper(struct tr *t)
 		e_op(e, OP_0F | 0x11, 4, 0,
 		     loc_mem(H_RBP, (s32)offsetof(struct x86_cpu, fpu.ymm) + 32 * n + 16 - BIAS));
 	e8(e, 0xc5); e8(e, 0xf8); e8(e, 0x77);
-	t->denied = denied;
 }
