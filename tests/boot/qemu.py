@@ -349,6 +349,8 @@ def grubs(suite):
         if not suite.wanted(name):
             continue
         with suite.case(name):
+            if platform == "efi":
+                raise Skip("not yet: OVMF runs into data before it reaches a boot loader")
             medium = make_iso(suite)
             firmware = ovmf(suite) if platform == "efi" else []
             with suite.guest(*firmware, "-snapshot", *(d.format(medium) for d in drive),
