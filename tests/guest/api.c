@@ -173,7 +173,8 @@ static void mce(void)
 }
 
 const struct test api_tests[] = {
-	{ "api", "version", "API version 12, sizes and the capabilities every VMM asks for", version },
+	{ "api", "version", "API version 12, sizes and the capabilities every VMM asks for",
+	  version },
 	{ "api", "unknown_ioctl", "an unknown request fails with Linux's errno for each descriptor",
 	  unknown_ioctl },
 	{ "api", "create_vm_type", "an unknown VM type is EINVAL", create_vm_type },

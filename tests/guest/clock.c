@@ -102,7 +102,7 @@ static void steal(void)
 	if (!pv_feature(vcpu, 5))
 		skip("no KVM_FEATURE_STEAL_TIME");
 	run_to_sync(vcpu, 1);
-	/* version, at offset 8, even and no longer 0; the steal time itself is the host's affair. */
+	/* version, at offset 8, even and no longer 0; how much was stolen is the host's affair. */
 	CHECK(s[2] != 0);
 	CHECK_EQ(s[2] & 1, 0);
 	run_to_pass(vcpu);
@@ -154,7 +154,8 @@ const struct test clock_tests[] = {
 	  system_time },
 	{ "clock", "set_clock", "KVM_SET_CLOCK sets what the guest reads", set_clock },
 	{ "clock", "wall_clock", "the wall clock and the system time make the time of day", wall },
-	{ "clock", "steal_time", "steal time: its structure is filled, its address checked", steal },
+	{ "clock", "steal_time", "steal time: its structure is filled, its address checked",
+	  steal },
 	{ "clock", "old_msrs", "MSR_KVM_SYSTEM_TIME, the old number", old_msrs },
 	{ "clock", "paused", "KVM_KVMCLOCK_CTRL sets the flag that the guest was stopped", paused },
 	{ "clock", "tsc_msr", "IA32_TSC set by KVM_SET_MSRS", tsc,

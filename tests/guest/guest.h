@@ -24,7 +24,7 @@
 #define TSS_SIZE	(0x68 + 0x20 + 1)	/* with an I/O bitmap for ports 0 to 0xff */
 #define USER_BASE	0x400000	/* 4 MiB that ring 3 may use: .utext, .udata */
 #define USER_STACK	0x7ff000
-#define WINDOW		0x800000	/* 4 KiB pages, through pt32, ptpae or pt64, for tests to change */
+#define WINDOW		0x800000	/* 4 KiB pages by pt32 or pt64, for tests to change */
 #define SCRATCH		0xc00000	/* memory for tests, not in the image */
 #define MMIO		0x10000000	/* nothing there: accesses leave to user space */
 #define MOVABLE		0x20000000	/* nothing there at first: tests add and move slots */
@@ -68,7 +68,7 @@
 #define PORT_STRAY	0xf2		/* an exception nobody expected: read EXC */
 #define PORT_LOG	0xf3		/* note down eax for the host */
 #define PORT_SYNC	0xf4		/* let the host act; al says at which point of the test */
-#define PORT_NOFAULT	0xf5		/* ecx: the vector that did not come; edx, esi as PORT_FAIL */
+#define PORT_NOFAULT	0xf5		/* ecx: the vector that did not come; else as PORT_FAIL */
 #define PORT_IRQ	0xf6		/* al: GSI, with bit 7 raised, without lowered */
 #define PORT_NMI	0xf7		/* an NMI for this vCPU */
 #define PORT_MSI	0xf8		/* eax: an MSI's data, for APIC 0 */
@@ -140,7 +140,7 @@
 #define ON_PARAVIRT	1		/* a KVM that emulates ring 0, without the hardware */
 /* The common reason for the first: what ring 0 does there is emulated, and this is not. */
 #define NOT_EMULATED(what)	"its emulator, which runs ring 0, has no " what
-#define ON_TCG		2		/* Linux's KVM on the virtualization that QEMU's TCG emulates */
+#define ON_TCG		2		/* Linux's KVM on the SVM that QEMU's TCG emulates */
 #define ON_LINUX	4	/* Linux's KVM, wherever it runs */
 
 #ifdef __ASSEMBLER__

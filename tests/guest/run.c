@@ -449,7 +449,8 @@ static void triple_fault_event(void)
 /* Two guests in turn on one thread, with this process's own vector code in between. */
 static void fpu_kept(void)
 {
-	struct vcpu *a = guest(0, MODE_LONG, "run_vectors"), *b = guest(0, MODE_LONG, "run_vectors");
+	struct vcpu *a = guest(0, MODE_LONG, "run_vectors");
+	struct vcpu *b = guest(0, MODE_LONG, "run_vectors");
 	volatile double x = 1.5;
 
 	*var(a->vm, "run_pattern") = 0x11111111;
@@ -489,21 +490,23 @@ const struct test run_tests[] = {
 	  hlt_irqchip },
 	{ "run", "triple_fault", "a triple fault is KVM_EXIT_SHUTDOWN, in long mode", triple },
 	{ "run", "triple_fault_prot", "and in protected mode", triple_prot },
-	{ "run", "immediate_exit", "with immediate_exit nothing of the guest runs", immediate_exit },
+	{ "run", "immediate_exit", "with immediate_exit nothing of the guest runs",
+	  immediate_exit },
 	{ "run", "signal", "a signal ends KVM_RUN with EINTR", signal_exit },
 	{ "run", "signal_mask", "KVM_SET_SIGNAL_MASK: a pending signal ends KVM_RUN unhandled",
 	  signal_mask },
-	{ "run", "signal_in_hlt", "a signal ends HLT's waiting; MP state HALTED; an interrupt goes on",
+	{ "run", "signal_in_hlt", "a signal ends HLT's waiting, the MP state is HALTED",
 	  signal_in_hlt },
-	{ "run", "interrupt_window", "IRQ_WINDOW_OPEN, KVM_INTERRUPT and HLT without an interrupt chip",
+	{ "run", "interrupt_window", "IRQ_WINDOW_OPEN, KVM_INTERRUPT and HLT without a chip",
 	  interrupt_window,
 	  .wrong_on_paravirt = "while it emulates ring 0, an interrupt waits for the next exit" },
-	{ "run", "interrupt_refused", "KVM_INTERRUPT: ENXIO with the chip in KVM, EINVAL for no vector",
+	{ "run", "interrupt_refused", "ENXIO with the chip in KVM, EINVAL for no vector",
 	  interrupt_refused },
 	{ "run", "set_tpr", "a lowered CR8 is KVM_EXIT_SET_TPR", set_tpr,
 	  .wrong_on_paravirt = "moves to CR8 do not leave" },
 	{ "run", "single_step", "KVM_SET_GUEST_DEBUG: single step, over CPUID and OUT as well",
-	  single_step, .wrong_on_paravirt = "its emulator, which runs ring 0, loses steps at exits" },
+	  single_step,
+	  .wrong_on_paravirt = "its emulator, which runs ring 0, loses steps at exits" },
 	{ "run", "hardware_breakpoint", "a breakpoint by register", hardware_breakpoint,
 	  .wrong_on_tcg = NO_DR7 },
 	{ "run", "data_breakpoint", "a data breakpoint by register", data_breakpoint,
@@ -514,12 +517,14 @@ const struct test run_tests[] = {
 	  .wrong_on_paravirt = NOT_EMULATED("INT3"),
 	  .wrong_on_tcg = "QEMU's SVM does not intercept #BP" },
 	{ "run", "translate", "KVM_TRANSLATE, with paging and without", translation },
-	{ "run", "sync_regs", "registers in kvm_run, as asked for by kvm_valid_regs and kvm_dirty_regs", sync_regs },
+	{ "run", "sync_regs", "registers in kvm_run, by kvm_valid_regs and kvm_dirty_regs",
+	  sync_regs },
 	{ "run", "bad_sregs", "KVM_SET_SREGS refuses impossible states with EINVAL", bad_entry },
 	{ "run", "tpr_access", "KVM_TPR_ACCESS_REPORTING: reads and writes of TPR, with their RIP",
 	  tpr_access, .wrong_on_paravirt = "it does not report them" },
 	{ "run", "exception_payload", "a pending #PF with CR2 as its payload", exception_payload },
-	{ "run", "triple_fault_event", "a triple fault by KVM_SET_VCPU_EVENTS", triple_fault_event },
+	{ "run", "triple_fault_event", "a triple fault by KVM_SET_VCPU_EVENTS",
+	  triple_fault_event },
 	{ "run", "fpu_kept", "vector registers of two guests in turn, and this process's own",
 	  fpu_kept, .wrong_on_paravirt = NOT_EMULATED("x87 and SSE") },
 	{ "run", "other_threads", "a vCPU run by one thread after another", other_threads,

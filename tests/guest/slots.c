@@ -285,7 +285,7 @@ static void manual_protect(void)
 	CHECK_EQ(-TRY_KVM(vcpu->vm->fd, KVM_CLEAR_DIRTY_LOG, &clear), EINVAL);
 }
 
-/* The ring: one entry for each page, in no order that could be relied on (Intel's comes reversed). */
+/* The ring: one entry for each page, in no order to rely on (Intel's comes reversed). */
 static void dirty_ring(void)
 {
 	struct vm *vm = vm_create(0);
@@ -415,8 +415,10 @@ static void host_writes_code(void)
 const struct test slot_tests[] = {
 	{ "slots", "add", "the guest reads and writes a slot's memory", add },
 	{ "slots", "move", "a slot moved by a page shows its other page at the old address", move },
-	{ "slots", "remove", "a removed slot is MMIO, and memory again once it is back", remove_slot },
-	{ "slots", "bad", "overlap is EEXIST; bad size, alignment, flags or number EINVAL", overlap },
+	{ "slots", "remove", "a removed slot is MMIO, and memory again once it is back",
+	  remove_slot },
+	{ "slots", "bad", "overlap is EEXIST; bad size, alignment, flags or number EINVAL",
+	  overlap },
 	{ "slots", "read_only", "a read-only slot: writes are MMIO exits, reads and code memory",
 	  read_only },
 	{ "slots", "dirty_log", "the dirty log: what was written since it was last asked for",
@@ -429,7 +431,8 @@ const struct test slot_tests[] = {
 	{ "slots", "dirty_ring", "the dirty ring: each page once, and again after a reset",
 	  dirty_ring },
 	{ "slots", "high", "a slot at 32 GiB", high },
-	{ "slots", "coalesced", "coalesced MMIO: writes collect in the ring, reads exit", coalesced },
+	{ "slots", "coalesced", "coalesced MMIO: writes collect in the ring, reads exit",
+	  coalesced },
 	{ "slots", "alias", "two slots of one host memory, with code in it", alias },
 	{ "slots", "adjacent", "accesses across two slots that are apart in the host", adjacent },
 	{ "slots", "host_code", "code the host changed while the vCPU was out", host_writes_code },

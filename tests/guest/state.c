@@ -66,8 +66,9 @@ static void sregs(void)
 	s.gdt.limit = 0xff;
 	s.cr2 = 0xabcdef;
 	s.fs.selector = KDS;
-	s.ldt = (struct kvm_segment){ .base = SCRATCH, .limit = 0xfff, .selector = SEL(0), .type = 2,
-				      .present = 1 };
+	s.ldt = (struct kvm_segment){
+		.base = SCRATCH, .limit = 0xfff, .selector = SEL(0), .type = 2, .present = 1,
+	};
 	KVM(vcpu->fd, KVM_SET_SREGS, &s);
 	back = sregs_of(vcpu);
 	CHECK_EQ(back.fs.base, s.fs.base);
@@ -606,7 +607,8 @@ const struct test state_tests[] = {
 	{ "state", "xsave2", "XSAVE2, with its size from the capability", xsave2 },
 	{ "state", "xcrs", "XCRS: 1 after reset; impossible values are EINVAL", xcrs },
 	{ "state", "msrs", "MSRS: values back, and the count of those before a failure", msrs },
-	{ "state", "msr_index_list", "each MSR of the list takes back what it reads", msr_index_list },
+	{ "state", "msr_index_list", "each MSR of the list takes back what it reads",
+	  msr_index_list },
 	{ "state", "lapic", "LAPIC: registers, IRR, and TPR as CR8", lapic },
 	{ "state", "mp_state", "MP_STATE: the first runnable, others uninitialized", mp_state },
 	{ "state", "vcpu_events", "VCPU_EVENTS: an injected exception arrives with its error code",
