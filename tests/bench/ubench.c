@@ -81,7 +81,7 @@ static uint64_t chase(void)
 	return at;
 }
 
-static __attribute__((noinline, noclone)) uint64_t fib(uint64_t n)
+static __attribute__((noinline)) uint64_t fib(uint64_t n)
 {
 	__asm__ volatile("" : "+r" (n));
 	return n < 2 ? n : fib(n - 1) + fib(n - 2);

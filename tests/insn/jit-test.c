@@ -237,7 +237,8 @@ static int sequence(u64 number)
 	if (splitmix(&mix) % 2) {
 		/* A loop: dec r; jne to the start. */
 		u32 r = splitmix(&mix) % (mode == X86_MODE_64 ? 16 : 8);
-		u8 loop[] = { mode == X86_MODE_64 ? 0x40 | r >> 3 : 0x3e, 0xff, 0xc8 | (r & 7), 0x0f, 0x85, 0, 0, 0, 0 };
+		u8 loop[] = { mode == X86_MODE_64 ? 0x40 | r >> 3 : 0x3e, 0xff, 0xc8 | (r & 7),
+			      0x0f, 0x85, 0, 0, 0, 0 };
 		s32 back = -(s32)(len + sizeof(loop));
 
 		memcpy(loop + 5, &back, 4);

@@ -123,7 +123,8 @@ static inline u32 e_rex_xb(struct loc rm)
 }
 
 /* With a VEX prefix of three bytes. map: 1 to 3; pp: 0, 66, F3, F2. */
-static inline void e_vex(struct emit *e, u32 map, u32 pp, bool w, bool l, u8 op, int reg, int vvvv, struct loc rm)
+static inline void e_vex(struct emit *e, u32 map, u32 pp, bool w, bool l, u8 op, int reg, int vvvv,
+			 struct loc rm)
 {
 	u32 rxb = (reg & 8 ? 4 : 0) | e_rex_xb(rm);
 

@@ -23,9 +23,10 @@ static void push_pop(struct emit *e, int r, bool pop)
 	e8(e, (pop ? 0x58 : 0x50) | (r & 7));
 }
 
+typedef int jit_call_fn(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b);
+
 /* RCX: the instruction, RDX: the block, RAX: offset in the page of what follows. */
-static void emit_call_stub(struct soft_jit *j, struct emit *e, int (*fn)(struct x86_cpu *, const struct x86_insn *,
-									  struct soft_block *))
+static void emit_call_stub(struct soft_jit *j, struct emit *e, jit_call_fn *fn)
 {
 	e_op(e, 0x03, 8, H_RAX, C(jit.page));
 	e_store(e, 8, H_RAX, C(regs[X86_REG_RIP]));
@@ -47,7 +48,7 @@ static void emit_call_stub(struct soft_jit *j, struct emit *e, int (*fn)(struct 
 /* RDX: linear address. RAX: its code, 0 where it is not known or somebody wants attention. RCX is lost. */
 static void emit_lookup_stub(struct emit *e)
 {
-	/* Guest registers, and the address, in registers that C code may use: seven, for the stack's alignment. */
+	/* What C code may lose: guest registers and the address. Seven, for the stack's alignment. */
 	static const u8 lost[] = { H_RDX, H_RSI, H_RDI, H_R8, H_R9, H_R10, H_R11 };
 	u8 *miss[3];
 

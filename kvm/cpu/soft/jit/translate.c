@@ -145,7 +145,8 @@ static u8 *translated(struct tr *t, u32 at, bool host_flags)
 
 	if (host == t->b->host)
 		return t->entry[host_flags];
-	for (struct soft_block *b = ic->hash[soft_hash(host, t->b->mode, SOFT_HASH_BITS)]; b; b = b->hash_next) {
+	for (struct soft_block *b = ic->hash[soft_hash(host, t->b->mode, SOFT_HASH_BITS)]; b;
+	     b = b->hash_next) {
 		if (b->host != host || b->mode != t->b->mode)
 			continue;
 		code = host_flags ? b->jit_host : b->jit_slot;
@@ -389,9 +390,10 @@ static struct effect effect_of(const struct x86_insn *i, const struct kind_of *k
 	return f;
 }
 
-/* E op= something, something being a register (src >= 0) or the immediate. op: the opcode with E as the destination, or
- * the number of an immediate group's member. */
-static void emit_e(struct tr *t, const struct x86_insn *i, const struct effect *f, u32 op, int src, bool compare)
+/* E op= a register (src >= 0) or the immediate. op: the opcode with E as the destination, or the number of
+ * an immediate group's member. */
+static void emit_e(struct tr *t, const struct x86_insn *i, const struct effect *f, u32 op, int src,
+		   bool compare)
 {
 	u32 size = i->opsize, lock = i->flags & X86_I_LOCK ? OP_LOCK : 0;
 	struct emit *e = &t->e;
@@ -443,7 +445,8 @@ static void emit_g(struct tr *t, const struct x86_insn *i, const struct effect *
 }
 
 /* AH to BH with an immediate, or extended: in RAX, whose second byte can be named so. */
-static bool emit_high_byte(struct tr *t, const struct x86_insn *i, const struct kind_of *kd, const struct effect *f)
+static bool emit_high_byte(struct tr *t, const struct x86_insn *i, const struct kind_of *kd,
+			const struct effect *f)
 {
 	bool extend = kd->kind == K_MOVZX_B || kd->kind == K_MOVSX_B;
 	struct emit *e = &t->e;
@@ -531,7 +534,8 @@ static void emit_lea(struct tr *t, const struct x86_insn *i)
 	out(t, i->reg, d);
 }
 
-static void emit_shift(struct tr *t, const struct x86_insn *i, const struct kind_of *kd, const struct effect *f)
+static void emit_shift(struct tr *t, const struct x86_insn *i, const struct kind_of *kd,
+			const struct effect *f)
 {
 	u32 size = i->opsize, b = size == 1 ? 0 : 1;
 	struct emit *e = &t->e;
@@ -568,7 +572,8 @@ static void emit_shift(struct tr *t, const struct x86_insn *i, const struct kind
 }
 
 /* rDX:rAX and one operand. */
-static void emit_muldiv(struct tr *t, const struct x86_insn *i, const struct kind_of *kd, const struct effect *f)
+static void emit_muldiv(struct tr *t, const struct x86_insn *i, const struct kind_of *kd,
+			const struct effect *f)
 {
 	u32 size = i->opsize, nr = kd->kind == K_MUL ? 4 : kd->kind == K_IMUL ? 5 : kd->kind == K_DIV ? 6 : 7;
 	int ax = host_of[X86_RAX], dx = host_of[X86_RDX];
@@ -608,7 +613,8 @@ static void emit_muldiv(struct tr *t, const struct x86_insn *i, const struct kin
 	flags_written(t, f);
 }
 
-static void emit_exchange(struct tr *t, const struct x86_insn *i, const struct kind_of *kd, const struct effect *f)
+static void emit_exchange(struct tr *t, const struct x86_insn *i, const struct kind_of *kd,
+			const struct effect *f)
 {
 	u32 size = i->opsize, b = size == 1 ? 0 : 1;
 	bool mem = i->flags & X86_I_MEM;
@@ -810,7 +816,8 @@ static void emit_branch(struct tr *t, const struct x86_insn *i, const struct kin
 }
 
 /* SETcc, CMOVcc, bit tests, counts, and what works on RAX and RDX alone. */
-static void emit_rest(struct tr *t, const struct x86_insn *i, const struct kind_of *kd, const struct effect *f)
+static void emit_rest(struct tr *t, const struct x86_insn *i, const struct kind_of *kd,
+			const struct effect *f)
 {
 	static const u32 count_op[] = { OP_F3 | 0xb8, OP_F3 | 0xbc, OP_F3 | 0xbd, 0xbc, 0xbd };
 	u32 size = i->opsize;
@@ -833,7 +840,8 @@ static void emit_rest(struct tr *t, const struct x86_insn *i, const struct kind_
 		break;
 	case K_BT_I:
 	case K_BT_R:
-		m = i->flags & X86_I_MEM ? jit_operand(t, i, size, kd->arg != 4) : loc_reg(in(t, i->rm, H_RDX));
+		m = i->flags & X86_I_MEM ? jit_operand(t, i, size, kd->arg != 4) :
+		    loc_reg(in(t, i->rm, H_RDX));
 		flags_for(t, f);
 		if (kd->kind == K_BT_I) {
 			e_op(e, OP_0F | 0xba | (i->flags & X86_I_LOCK ? OP_LOCK : 0), size, kd->arg, m);
@@ -888,7 +896,8 @@ static void emit_call(struct tr *t, const struct x86_insn *i)
 		leave(t, JIT_NEXT);
 }
 
-static void emit_insn(struct tr *t, const struct x86_insn *i, const struct kind_of *kd, const struct effect *f)
+static void emit_insn(struct tr *t, const struct x86_insn *i, const struct kind_of *kd,
+			const struct effect *f)
 {
 	u32 size = i->opsize, b = size == 1 ? 0 : 1;
 
@@ -1081,7 +1090,8 @@ static bool vector_loop(struct tr *t, const struct kind_of *kd)
 bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, struct soft_block *b)
 {
 	struct tr t = {
-		.e = *out_e, .c = c, .j = j, .b = b, .page = b->host & PAGE_MASK, .half = c_rip(c) >> 63, .word = b->mode == X86_MODE_64 ? 8 : 4,
+		.e = *out_e, .c = c, .j = j, .b = b, .page = b->host & PAGE_MASK, .half = c_rip(c) >> 63,
+		.word = b->mode == X86_MODE_64 ? 8 : 4,
 		.at = b->host & ~PAGE_MASK,
 	};
 	struct kind_of kd[SOFT_BLOCK_MAX];

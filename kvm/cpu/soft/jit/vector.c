@@ -78,7 +78,8 @@ bool jit_vector_ok(const struct x86_insn *i)
 	return !((op->host & X86_H_FP) && (i->flags & X86_I_MEM) && op->op[0].kind == X86_OP_W);
 }
 
-/* May it run, and does the host's MXCSR hold the guest's? Asked once, until C code has run. No flag changes. */
+/* May it run, and does the host's MXCSR hold the guest's? Asked once, until C code has run. No flag
+ * changes. */
 static void vector_ready(struct tr *t, const struct x86_insn *i)
 {
 	/* By what c->fpu.deny is: whether one of these bits is set in it. */
@@ -142,8 +143,9 @@ void jit_emit_vector(struct tr *t, const struct x86_insn *i, const struct effect
 	vector_ready(t, i);
 	if (mem) {
 		for (u32 k = 0; k < ARRAY_SIZE(op->op); k++)
-			if ((op->op[k].access & X86_WR) && (op->op[k].kind == X86_OP_W || op->op[k].kind == X86_OP_E ||
-							    op->op[k].kind == X86_OP_M))
+			if ((op->op[k].access & X86_WR) &&
+			    (op->op[k].kind == X86_OP_W || op->op[k].kind == X86_OP_E ||
+			     op->op[k].kind == X86_OP_M))
 				writes_mem = true;
 		m = jit_operand(t, i, thunk->mem_size, writes_mem);
 		if (thunk->align_mask) {
