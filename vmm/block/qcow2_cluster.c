@@ -368,8 +368,8 @@ static int write_new(struct qcow2 *q, uint64_t offset, const void *buf, uint64_t
 	       (end + q->subcluster_size - 1) / q->subcluster_size * q->subcluster_size;
 
 	ret = 0;
-	if (!q->external && host >= q->file_end) {
-		fresh = true;
+	if (!q->external && host + got * q->cluster_size > q->file_end) {
+		fresh = host >= q->file_end;
 		if (ftruncate(q->fd, (off_t)(host + got * q->cluster_size)))
 			ret = -errno;
 		else
