@@ -262,7 +262,7 @@ static bool run_translated(struct x86_cpu *c, struct soft_block *b, int *next)
 	struct soft_vcpu *s = c->soft;
 	int r;
 
-	if (unlikely(b->mode != X86_MODE_64) && !jit_flat(c))
+	if (unlikely(s->jit->unwatched || (b->mode != X86_MODE_64 && !jit_flat(c))))
 		return false;
 	if (!b->jit_slot) {
 		if (b->runs >= JIT_HOT || ++b->runs < JIT_HOT)

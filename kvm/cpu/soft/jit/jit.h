@@ -42,6 +42,7 @@ struct soft_jit {
 	u64 link_rip;			/* where that edge leads */
 	struct os_timer tick;		/* makes translated code look up about once a millisecond */
 	u32 ticking, ran;
+	bool unwatched;			/* no timer was to be had: interpret meanwhile */
 	struct x86_cpu *cpu;
 	u64 epoch;			/* on top of keys */
 	u64 blocks, bytes, flushes;	/* translated */

@@ -25,7 +25,8 @@ static void tick(void *arg)
 			return;
 	}
 	atomic_or(&j->cpu->attention, X86_ATTN_KICK);
-	os_timer_set(&j->tick, os_time_ns() + TICK_NS);
+	if (os_timer_set(&j->tick, os_time_ns() + TICK_NS))
+		atomic_xchg(&j->ticking, 0);	/* jit_begin tries again */
 }
 
 void jit_begin(struct soft_jit *j)
@@ -38,8 +39,13 @@ void jit_begin(struct soft_jit *j)
 	j->epoch = (u64)epoch << 48;
 	j->from = NULL;
 	atomic_xchg(&j->ran, 1);
-	if (!READ_ONCE(j->ticking) && !atomic_xchg(&j->ticking, 1))
-		os_timer_set(&j->tick, os_time_ns() + TICK_NS);
+	j->unwatched = false;
+	if (READ_ONCE(j->ticking) || atomic_xchg(&j->ticking, 1))
+		return;
+	if (os_timer_set(&j->tick, os_time_ns() + TICK_NS)) {
+		atomic_xchg(&j->ticking, 0);
+		j->unwatched = true;
+	}
 }
 
 struct soft_jit *jit_create(struct x86_cpu *c)
