@@ -49,6 +49,9 @@ class Console:
                 os.dup2(self.slave, fd)
             os.closerange(3, 256)
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            # Whoever started the tests may have had some ignored, as nohup does.
+            for signo in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+                signal.signal(signo, signal.SIG_DFL)
             os.execvpe(argv[0], argv, env if env is not None else os.environ)
         finally:
             os._exit(127)
