@@ -20,7 +20,9 @@ enum cli_status {
 struct command {
 	const char *name;
 	const char *summary;	/* one line for the overview */
-	const char *help;	/* the whole of "anykvm help NAME" */
+	const char *help;	/* "anykvm help NAME"; the whole of it, or before print_options */
+	void (*print_options)(void);	/* the part that is made of tables, or NULL */
+	const char *help_end;	/* after print_options */
 	/* argv[0] is the subcommand's name. Returns an exit status. */
 	int (*main)(int argc, char **argv);
 };
@@ -36,6 +38,9 @@ extern const struct command command_version;
 extern const struct command *const commands[];
 
 const struct command *command_find(const char *name);
+
+/* Prints all that a command says of itself. */
+void command_print_help(const struct command *command);
 
 /* Prints "anykvm NAME: " and the message as one line on stderr. Returns status. */
 int cli_fail(const struct command *command, int status, const char *format, ...)

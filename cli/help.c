@@ -3,6 +3,49 @@
 #include "cli/cli.h"
 
 #include <getopt.h>
+#include <string.h>
+
+#include "cli/config.h"
+
+/* What there is to explain beside the commands. */
+struct topic {
+	const char *name, *summary;
+	void (*print)(void);
+};
+
+static void print_config(void)
+{
+	printf("anykvm run VM.json takes a machine's configuration from a file: a JSON object like\n"
+	       "\n"
+	       "  {\n"
+	       "    \"version\": %d,\n"
+	       "    \"kernel\": \"vmlinuz\",\n"
+	       "    \"cmdline\": \"console=ttyS0 root=/dev/vda\",\n"
+	       "    \"memory\": \"1G\",\n"
+	       "    \"disks\": [ { \"file\": \"debian.qcow2\", \"ephemeral\": true } ]\n"
+	       "  }\n"
+	       "\n"
+	       "Options go over what the file says; those that may be given more than once add to\n"
+	       "its lists. anykvm run ... --print-config writes such a file. The names of files in\n"
+	       "it are relative to it. An item of an array may also be the text that the option\n"
+	       "takes, as in \"disks\": [ \"debian.qcow2,ephemeral\" ].\n"
+	       "\n"
+	       "Keys:\n", CONFIG_VERSION);
+	config_print_keys();
+}
+
+static const struct topic topics[] = {
+	{ "config", "the files that anykvm run takes", print_config },
+	{ 0 },
+};
+
+static const struct topic *find_topic(const char *name)
+{
+	for (const struct topic *topic = topics; topic->name; topic++)
+		if (!strcmp(topic->name, name))
+			return topic;
+	return NULL;
+}
 
 static void print_overview(void)
 {
@@ -15,7 +58,11 @@ static void print_overview(void)
 	for (size_t i = 0; commands[i]; i++)
 		printf("  %-10s%s\n", commands[i]->name, commands[i]->summary);
 	printf("\n"
-	       "anykvm help COMMAND says more about one; the manual page anykvm(1) says all.\n");
+	       "Topics:\n");
+	for (const struct topic *topic = topics; topic->name; topic++)
+		printf("  %-10s%s\n", topic->name, topic->summary);
+	printf("\n"
+	       "anykvm help NAME says more about one of these; the manual page anykvm(1) says all.\n");
 }
 
 static int help_main(int argc, char **argv)
@@ -24,7 +71,8 @@ static int help_main(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	const struct command *topic;
+	const struct command *command;
+	const struct topic *topic;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
@@ -40,21 +88,25 @@ static int help_main(int argc, char **argv)
 		print_overview();
 		return cli_finish_output(&command_help);
 	}
-	topic = command_find(argv[optind]);
-	if (!topic)
+	command = command_find(argv[optind]);
+	topic = find_topic(argv[optind]);
+	if (!command && !topic)
 		return cli_fail(&command_help, CLI_USAGE,
 				"there is no topic '%s': anykvm help lists them", argv[optind]);
-	fputs(topic->help, stdout);
+	if (command)
+		command_print_help(command);
+	else
+		topic->print();
 	return cli_finish_output(&command_help);
 }
 
 const struct command command_help = {
 	.name = "help",
-	.summary = "explain a command",
+	.summary = "explain a command or a topic",
 	.help =
-"Usage: anykvm help [COMMAND]\n"
+"Usage: anykvm help [COMMAND | TOPIC]\n"
 "\n"
-"Lists the commands, or explains one. anykvm --help and anykvm COMMAND --help do\n"
+"Lists the commands and topics, or explains one. anykvm --help and anykvm COMMAND --help do\n"
 "the same.\n",
 	.main = help_main,
 };

@@ -26,6 +26,15 @@ const struct command *command_find(const char *name)
 	return NULL;
 }
 
+void command_print_help(const struct command *command)
+{
+	fputs(command->help, stdout);
+	if (command->print_options) {
+		command->print_options();
+		fputs(command->help_end, stdout);
+	}
+}
+
 int cli_fail(const struct command *command, int status, const char *format, ...)
 {
 	va_list args;

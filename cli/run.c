@@ -4,172 +4,25 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/sysinfo.h>
 
+#include "cli/config.h"
 #include "vmm/block/image.h"
 #include "vmm/machine/probe.h"
 #include "vmm/provider.h"
 #include "vmm/vmm.h"
 
-#define DEFAULT_MEMORY	(512ULL << 20)
-#define DEFAULT_CMDLINE	"console=ttyS0"
-
-struct run_options {
-	struct vm_config config;
-	struct disk_config *disks;	/* what config.disks points to */
-	const char *accel;
+enum {
+	ARGUMENT = 1,		/* what getopt_long gives for one that is no option */
+	PRINT_CONFIG = 256,
+	HELPED = -1,
 };
 
-/* A number of bytes with an optional K, M, G or T. Returns 0 or -EINVAL. */
-static int parse_size(const char *text, uint64_t *size)
-{
-	unsigned long long value;
-	unsigned int shift = 0;
-	char *end;
-
-	/* strtoull takes spaces and signs too, which no size has. */
-	if (*text < '0' || *text > '9')
-		return -EINVAL;
-	errno = 0;
-	value = strtoull(text, &end, 10);
-	if (errno)
-		return -EINVAL;
-	if (*end) {
-		switch (*end) {
-		case 'k': case 'K':
-			shift = 10;
-			break;
-		case 'm': case 'M':
-			shift = 20;
-			break;
-		case 'g': case 'G':
-			shift = 30;
-			break;
-		case 't': case 'T':
-			shift = 40;
-			break;
-		default:
-			return -EINVAL;
-		}
-		/* As people write it: 512M, 512MB, 512MiB. */
-		end++;
-		if (*end && strcasecmp(end, "B") && strcasecmp(end, "iB"))
-			return -EINVAL;
-	}
-	if (value > ULLONG_MAX >> shift)
-		return -EINVAL;
-	*size = value << shift;
-	return 0;
-}
-
-static int set_memory(struct run_options *opt, const char *text)
-{
-	uint64_t size, present;
-	struct sysinfo info;
-
-	if (parse_size(text, &size))
-		return cli_fail(&command_run, CLI_USAGE, "--memory: '%s' is no size: give a number "
-				"with K, M or G, as in 512M", text);
-	if (size < VM_MIN_MEMORY)
-		return cli_fail(&command_run, CLI_USAGE, "--memory: %s is less than the %llu MiB "
-				"that a guest needs: give it a number with M or G, as in 512M",
-				text, VM_MIN_MEMORY >> 20);
-	if (size % 4096)
-		return cli_fail(&command_run, CLI_USAGE, "--memory: %s is no multiple of 4 KiB: "
-				"round it, as in 512M", text);
-	if (!sysinfo(&info)) {
-		present = (uint64_t)(info.totalram + info.totalswap) * info.mem_unit;
-		if (size > present)
-			return cli_fail(&command_run, CLI_FAILED, "--memory: %s is more than this "
-					"machine has (%llu MiB): give less", text,
-					(unsigned long long)present >> 20);
-	}
-	opt->config.memory = size;
-	return CLI_OK;
-}
-
-static int set_cpus(struct run_options *opt, const char *text)
-{
-	unsigned long value;
-	char *end;
-
-	value = strtoul(text, &end, 10);
-	if (*text < '0' || *text > '9' || *end)
-		return cli_fail(&command_run, CLI_USAGE, "--cpus: '%s' is no number: give 1 to %u",
-				text, VM_MAX_CPUS);
-	if (!value || value > VM_MAX_CPUS)
-		return cli_fail(&command_run, CLI_USAGE, "--cpus: %s is out of range: give 1 to %u",
-				text, VM_MAX_CPUS);
-	opt->config.cpus = value;
-	return CLI_OK;
-}
-
-/*
- * Takes the next comma-separated item off *rest, in place; two commas stand for one in the item.
- * *rest is NULL after the last one.
- */
-static char *next_item(char **rest)
-{
-	char *item = *rest, *in = item, *out = item;
-
-	for (; *in; in++) {
-		if (*in == ',' && *++in != ',') {
-			*out = 0;
-			*rest = in;
-			return item;
-		}
-		*out++ = *in;
-	}
-	*out = 0;
-	*rest = NULL;
-	return item;
-}
-
-static int add_disk(struct run_options *opt, char *text)
-{
-	struct disk_config disk = { 0 };
-	struct disk_config *disks;
-	char *rest = text;
-	char *item;
-
-	disk.path = next_item(&rest);
-	if (!*disk.path)
-		return cli_fail(&command_run, CLI_USAGE,
-				"--disk: no file named: give FILE, and options after commas");
-	while (rest) {
-		item = next_item(&rest);
-		if (!strcmp(item, "readonly"))
-			disk.readonly = true;
-		else if (!strcmp(item, "ephemeral"))
-			disk.ephemeral = true;
-		else if (!strcmp(item, "format=raw"))
-			disk.format = "raw";
-		else if (!strcmp(item, "format=qcow2"))
-			disk.format = "qcow2";
-		else if (!strncmp(item, "format=", 7))
-			return cli_fail(&command_run, CLI_USAGE, "--disk: format '%s' is not "
-					"known: give raw or qcow2", item + 7);
-		else
-			return cli_fail(&command_run, CLI_USAGE, "--disk: '%s' is not known: give "
-					"format=raw, format=qcow2, readonly or ephemeral after the "
-					"file (and write a comma in its name twice)", item);
-	}
-	if (disk.readonly && disk.ephemeral)
-		return cli_fail(&command_run, CLI_USAGE, "--disk: %s cannot be both readonly and "
-				"ephemeral: give one of them", disk.path);
-
-	disks = reallocarray(opt->disks, opt->config.disk_count + 1, sizeof(*disks));
-	if (!disks)
-		return cli_fail(&command_run, CLI_FAILED, "--disk: %s", strerror(ENOMEM));
-	disks[opt->config.disk_count++] = disk;
-	opt->disks = disks;
-	opt->config.disks = disks;
-	return CLI_OK;
-}
+struct run_options {
+	struct config config;
+	bool print_config;
+};
 
 /* Standard input and output are the console that the guest's kernel is told to use: the last one
  * named counts for its /dev/console. */
@@ -188,83 +41,110 @@ static enum vm_console console_of(const char *cmdline)
 
 static int set_engine(const char *name)
 {
-	switch (kvm_provider_soft_engine(name)) {
-	case 0:
+	if (!kvm_provider_soft_engine(name))
 		return CLI_OK;
-	case -EINVAL:
-		return cli_fail(&command_run, CLI_USAGE,
-				"--cpu-engine: '%s' is not known: give interp or jit", name);
-	default:
-		return cli_fail(&command_run, CLI_FAILED,
-				"--cpu-engine: this build has no software processor: leave the option away");
-	}
+	return cli_fail(&command_run, CLI_FAILED, "--cpu-engine: this build has no software "
+			"processor: leave the option away");
 }
 
-/* Returns CLI_OK, another status after having complained, or -1 where help was printed. */
-static int parse(struct run_options *opt, int argc, char **argv)
+/* A configuration file is known by its name. */
+static bool is_config_file(const char *argument)
 {
-	enum { KERNEL = 1000, INITRD, CMDLINE, MEMORY, CPUS, DISK, ACCEL, CPU_ENGINE, NO_REBOOT };
-	static const struct option options[] = {
-		{ "kernel", required_argument, NULL, KERNEL },
-		{ "initrd", required_argument, NULL, INITRD },
-		{ "cmdline", required_argument, NULL, CMDLINE },
-		{ "memory", required_argument, NULL, MEMORY },
-		{ "cpus", required_argument, NULL, CPUS },
-		{ "disk", required_argument, NULL, DISK },
-		{ "accel", required_argument, NULL, ACCEL },
-		{ "cpu-engine", required_argument, NULL, CPU_ENGINE },
-		{ "no-reboot", no_argument, NULL, NO_REBOOT },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
-	int c, ret;
+	size_t length = strlen(argument);
 
-	while ((c = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
-		ret = CLI_OK;
-		switch (c) {
-		case KERNEL:
-			opt->config.kernel = optarg;
-			break;
-		case INITRD:
-			opt->config.initrd = optarg;
-			break;
-		case CMDLINE:
-			opt->config.cmdline = optarg;
-			break;
-		case MEMORY:
-			ret = set_memory(opt, optarg);
-			break;
-		case CPUS:
-			ret = set_cpus(opt, optarg);
-			break;
-		case DISK:
-			ret = add_disk(opt, optarg);
-			break;
-		case ACCEL:
-			opt->accel = optarg;
-			break;
-		case CPU_ENGINE:
-			ret = set_engine(optarg);
-			break;
-		case NO_REBOOT:
-			opt->config.no_reboot = true;
-			break;
-		case 'h':
-			fputs(command_run.help, stdout);
-			return -1;
-		default:
+	return length > 5 && !strcmp(argument + length - 5, ".json");
+}
+
+/* Takes the argument that is no option: the options go over what it says, wherever it stands. */
+static int take_argument(struct run_options *opt, const char *argument)
+{
+	if (!is_config_file(argument))
+		return cli_fail(&command_run, CLI_USAGE, "'%s' is no option and no configuration file "
+				"(FILE.json): see anykvm help run", argument);
+	return config_read(&opt->config, argument);
+}
+
+static int find_argument(struct run_options *opt, int argc, char **argv,
+			 const struct option *options, const char *letters)
+{
+	const char *argument = NULL;
+	int c;
+
+	while ((c = getopt_long(argc, argv, letters, options, NULL)) != -1) {
+		if (c == 'h')
+			return CLI_OK;
+		if (c == '?' || c == ':')
 			return cli_bad_option(&command_run, c, argv);
-		}
-		if (ret)
-			return ret;
+		if (c != ARGUMENT)
+			continue;
+		if (argument)
+			return cli_extra_argument(&command_run, optarg);
+		argument = optarg;
 	}
 	if (optind < argc)
 		return cli_extra_argument(&command_run, argv[optind]);
-	if (!opt->config.kernel)
+	return argument ? take_argument(opt, argument) : CLI_OK;
+}
+
+/* Returns CLI_OK, another status after having complained, or HELPED. */
+static int parse_with(struct run_options *opt, int argc, char **argv, const struct option *options,
+		      const char *letters)
+{
+	int c, ret;
+
+	ret = find_argument(opt, argc, argv, options, letters);
+	if (ret)
+		return ret;
+	optind = 0;	/* from the start again */
+	while ((c = getopt_long(argc, argv, letters, options, NULL)) != -1) {
+		switch (c) {
+		case ARGUMENT:
+			break;
+		case PRINT_CONFIG:
+			opt->print_config = true;
+			break;
+		case 'h':
+			command_print_help(&command_run);
+			return HELPED;
+		default:
+			ret = config_set_option(&opt->config, c, optarg);
+			if (ret)
+				return ret;
+		}
+	}
+	return config_finish(&opt->config);
+}
+
+static int parse(struct run_options *opt, int argc, char **argv)
+{
+	static const struct option others[] = {
+		{ "print-config", no_argument, NULL, PRINT_CONFIG },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	struct option *options;
+	char *letters;
+	int ret;
+
+	options = config_options(others, &letters);
+	if (!options)
+		return cli_fail(&command_run, CLI_FAILED, "%s", strerror(ENOMEM));
+	ret = parse_with(opt, argc, argv, options, letters);
+	free(options);
+	free(letters);
+	return ret;
+}
+
+/* What the configuration as a whole has to be, and what follows from it. */
+static int complete(struct run_options *opt)
+{
+	struct vm_config *vm = &opt->config.vm;
+
+	if (!vm->kernel)
 		return cli_fail(&command_run, CLI_USAGE,
 				"no kernel given: give --kernel FILE, a bzImage or an ELF vmlinux");
-	opt->config.console = console_of(opt->config.cmdline);
-	return CLI_OK;
+	vm->console = console_of(vm->cmdline);
+	return opt->config.cpu_engine ? set_engine(opt->config.cpu_engine) : CLI_OK;
 }
 
 /* Finds who runs the guest. With auto, says which one and why: it decides how fast the guest is. */
@@ -273,26 +153,22 @@ static int choose_provider(struct run_options *opt)
 	char why[PROBE_REASON_SIZE + 64];
 	int fd;
 
-	if (!strcmp(opt->accel, "auto")) {
-		opt->config.provider = kvm_provider_auto(why, sizeof(why));
+	if (!strcmp(opt->config.accel, "auto")) {
+		opt->config.vm.provider = kvm_provider_auto(why, sizeof(why));
 		fprintf(stderr, "anykvm run: --accel auto takes %s\n", why);
 		return CLI_OK;
 	}
 	for (const struct kvm_provider *const *p = vmm_providers(); *p; p++)
-		if (!strcmp(opt->accel, (*p)->name))
-			opt->config.provider = *p;
-	if (!opt->config.provider)
-		return cli_fail(&command_run, CLI_USAGE,
-				"--accel: '%s' is not known: give auto, kvm or soft", opt->accel);
-
-	fd = opt->config.provider->open();
+		if (!strcmp(opt->config.accel, (*p)->name))
+			opt->config.vm.provider = *p;
+	fd = opt->config.vm.provider->open();
 	if (fd < 0) {
-		kvm_explain_open(opt->config.provider, fd, why, sizeof(why));
-		return cli_fail(&command_run, CLI_FAILED, "--accel %s: %s%s", opt->accel, why,
-				opt->config.provider == &kvm_provider_linux ?
+		kvm_explain_open(opt->config.vm.provider, fd, why, sizeof(why));
+		return cli_fail(&command_run, CLI_FAILED, "--accel %s: %s%s", opt->config.accel, why,
+				opt->config.vm.provider == &kvm_provider_linux ?
 				"; or give --accel soft" : "");
 	}
-	opt->config.provider->close(fd);
+	opt->config.vm.provider->close(fd);
 	return CLI_OK;
 }
 
@@ -302,8 +178,8 @@ static int choose_provider(struct run_options *opt)
  */
 static void warn_of_probing(const struct run_options *opt)
 {
-	for (unsigned int i = 0; i < opt->config.disk_count; i++) {
-		const struct disk_config *disk = &opt->disks[i];
+	for (unsigned int i = 0; i < opt->config.vm.disk_count; i++) {
+		const struct disk_config *disk = &opt->config.vm.disks[i];
 		const char *format = disk->format ? NULL : image_probe(disk->path);
 
 		if (format && !strcmp(format, "raw") && !disk->readonly && !disk->ephemeral)
@@ -312,45 +188,43 @@ static void warn_of_probing(const struct run_options *opt)
 	}
 }
 
-static int run_main(int argc, char **argv)
+/* Runs it, and says how it ended. */
+static int run(struct run_options *opt)
 {
-	struct run_options opt = {
-		.config = {
-			.cmdline = DEFAULT_CMDLINE, .memory = DEFAULT_MEMORY, .cpus = 1,
-		},
-		.accel = "auto",
-	};
 	char error[512] = "";
 	int ret;
 
-	ret = parse(&opt, argc, argv);
-	if (ret < 0)
-		ret = cli_finish_output(&command_run);
-	else if (!ret && !(ret = choose_provider(&opt))) {
-		warn_of_probing(&opt);
-		ret = vmm_run(&opt.config, error, sizeof(error));
-		switch (ret) {
-		case VM_EXIT_POWEROFF:
-			ret = CLI_OK;
-			break;
-		case VM_EXIT_RESET:
-			ret = cli_fail(&command_run, CLI_FAILED,
-				       "the guest asked for a reset, and --no-reboot was given");
-			break;
-		case VM_EXIT_PANIC:
-			ret = cli_fail(&command_run, CLI_PANIC, "%s",
-				       error[0] ? error : "the guest panicked");
-			break;
-		case VM_EXIT_QUIT:
-			ret = cli_fail(&command_run, CLI_FAILED,
-				       "left while the guest was running");
-			break;
-		default:
-			ret = cli_fail(&command_run, CLI_FAILED, "%s",
-				       error[0] ? error : strerror(-ret));
-		}
+	warn_of_probing(opt);
+	ret = vmm_run(&opt->config.vm, error, sizeof(error));
+	switch (ret) {
+	case VM_EXIT_POWEROFF:
+		return CLI_OK;
+	case VM_EXIT_RESET:
+		return cli_fail(&command_run, CLI_FAILED,
+				"the guest asked for a reset, and --no-reboot was given");
+	case VM_EXIT_PANIC:
+		return cli_fail(&command_run, CLI_PANIC, "%s",
+				error[0] ? error : "the guest panicked");
+	case VM_EXIT_QUIT:
+		return cli_fail(&command_run, CLI_FAILED, "left while the guest was running");
+	default:
+		return cli_fail(&command_run, CLI_FAILED, "%s", error[0] ? error : strerror(-ret));
 	}
-	free(opt.disks);
+}
+
+static int run_main(int argc, char **argv)
+{
+	struct run_options opt = { 0 };
+	int ret;
+
+	ret = parse(&opt, argc, argv);
+	if (ret == HELPED)
+		ret = cli_finish_output(&command_run);
+	else if (!ret && opt.print_config)
+		ret = config_write(&opt.config);
+	else if (!ret && !(ret = complete(&opt)) && !(ret = choose_provider(&opt)))
+		ret = run(&opt);
+	config_free(&opt.config);
 	return ret;
 }
 
@@ -359,30 +233,16 @@ const struct command command_run = {
 	.summary = "run a virtual machine on this terminal",
 	.help =
 "Usage: anykvm run --kernel FILE [OPTION]...\n"
+"       anykvm run VM.json [OPTION]...\n"
 "\n"
 "Boots a Linux kernel in a virtual machine, its console on this terminal, until the\n"
-"guest switches the machine off.\n"
-"\n"
-"  --kernel FILE        the kernel: a bzImage or an ELF vmlinux\n"
-"  --initrd FILE        its initial RAM disk\n"
-"  --cmdline STR        its command line (default: " DEFAULT_CMDLINE "); with\n"
-"                       console=hvc0 the terminal is a virtio console instead of\n"
-"                       the first serial port\n"
-"  --memory SIZE        memory, as in 512M or 2G (default: 512M)\n"
-"  --cpus N             processors, 1 to 254 (default: 1)\n"
-"  --disk FILE[,format=raw|qcow2][,readonly][,ephemeral]\n"
-"                       a disk, /dev/vda in the guest; may be given more than once.\n"
-"                       Without a format, what does not begin like qcow2 is raw.\n"
-"                       readonly: the guest may not write; ephemeral: what it\n"
-"                       writes is forgotten at the end. A comma in FILE is written\n"
-"                       twice.\n"
-"  --accel auto|kvm|soft\n"
-"                       who runs the guest: Linux's /dev/kvm, the software\n"
-"                       processor, or the better one that works (default: auto)\n"
-"  --cpu-engine interp|jit\n"
-"                       how the software processor runs the guest's code: one\n"
-"                       instruction at a time, or translated (default: interp)\n"
-"  --no-reboot          end where the guest asks for a reset\n"
+"guest switches the machine off. VM.json is a file that says what else options do\n"
+"(see anykvm help config); options go over what it says, and add to its lists.\n"
+"\n",
+	.print_options = config_print_help,
+	.help_end =
+"Other options:\n"
+"  --print-config       print what all this says as a file for anykvm run, and end\n"
 "  --help               print this\n"
 "\n"
 "On a terminal, Ctrl-A x leaves, Ctrl-A Ctrl-A sends a Ctrl-A, Ctrl-A h lists more.\n"

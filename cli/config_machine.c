@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The machine itself in the model of a configuration: what it boots, its processors and memory. */
+#include "cli/config.h"
+
+#include <sys/sysinfo.h>
+
+#include "cli/cli.h"
+
+static const char *const accels[] = { "auto", "kvm", "soft", NULL };
+static const char *const engines[] = { "interp", "jit", NULL };
+
+/* More than all memory and swap would only end in the guest's death later. */
+static int check_memory(const struct config_where *where, const void *target, const char *text)
+{
+	uint64_t size = *(const uint64_t *)target, present;
+	struct sysinfo info;
+
+	if (sysinfo(&info))
+		return CLI_OK;
+	present = (uint64_t)(info.totalram + info.totalswap) * info.mem_unit;
+	if (size > present) {
+		config_fail(where, "%s is more than this machine has (%llu MiB): give less", text,
+			    (unsigned long long)present >> 20);
+		return CLI_FAILED;
+	}
+	return CLI_OK;
+}
+
+static const struct config_key keys[] = {
+	{ .name = "kernel", .type = CONFIG_PATH, CONFIG_AT(struct config, vm.kernel),
+	  .value = "FILE",
+	  .help = "the kernel: a bzImage or an ELF vmlinux" },
+	{ .name = "initrd", .type = CONFIG_PATH, CONFIG_AT(struct config, vm.initrd),
+	  .value = "FILE", .help = "its initial RAM disk" },
+	{ .name = "cmdline", .type = CONFIG_STRING, CONFIG_AT(struct config, vm.cmdline),
+	  .value = "STR", .standard = "console=ttyS0",
+	  .help = "its command line; with console=hvc0 the terminal is a\n"
+		  "virtio console instead of the first serial port" },
+	{ .name = "memory", .type = CONFIG_SIZE, CONFIG_AT(struct config, vm.memory),
+	  .min = VM_MIN_MEMORY, .multiple = 4096, .standard = "512M", .value = "SIZE",
+	  .check = check_memory, .help = "memory, as in 512M or 2G" },
+	{ .name = "cpus", .type = CONFIG_NUMBER, CONFIG_AT(struct config, vm.cpus),
+	  .min = 1, .max = VM_MAX_CPUS, .standard = "1", .value = "N",
+	  .help = "processors, 1 to 254" },
+	{ .name = "accel", .type = CONFIG_CHOICE, CONFIG_AT(struct config, accel),
+	  .choices = accels, .standard = "auto", .value = "auto|kvm|soft",
+	  .help = "who runs the guest: Linux's /dev/kvm, the software\n"
+		  "processor, or the better one that works" },
+	{ .name = "cpu-engine", .type = CONFIG_CHOICE, CONFIG_AT(struct config, cpu_engine),
+	  .choices = engines, .value = "interp|jit",
+	  .help = "how the software processor runs the guest's code: one\n"
+		  "instruction at a time, or translated (default: interp)" },
+	{ .name = "no-reboot", .type = CONFIG_FLAG, CONFIG_AT(struct config, vm.no_reboot),
+	  .help = "end where the guest asks for a reset" },
+	{ 0 }
+};
+
+const struct config_table config_machine = { .title = "The machine", .keys = keys };

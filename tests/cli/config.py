@@ -1,0 +1,220 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""The model of a machine's configuration: config.py --anykvm PROGRAM --doc FILE.
+
+Options and files say the same; bad values, in either, are told by one line that names the option or
+the file and its key. Every option and key has to have its cases here. TAP on standard output.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+
+from suite import FAILED, OK, USAGE, Suite  # noqa: E402
+
+BASE = {"version": 1, "kernel": "vmlinuz"}
+
+# Option, a bad value (None: the option takes no value), and what the message has to say of it.
+BAD_OPTIONS = (
+    ("kernel", "", "--kernel: .*empty"),
+    ("initrd", "", "--initrd: .*empty"),
+    ("memory", "lots", "--memory: 'lots' is no size: give .*512M"),
+    ("memory", "1M", "--memory: 1M is less than 2M"),
+    ("memory", "4000000G", "--memory: .*give less"),
+    ("cpus", "0", "--cpus: 0 is out of range: give 1 to 254"),
+    ("cpus", "1.5", "--cpus: '1.5' is no number: give 1 to 254"),
+    ("accel", "warp", "--accel: 'warp' is not known: give auto, kvm or soft"),
+    ("cpu-engine", "steam", "--cpu-engine: 'steam' is not known: give interp or jit"),
+    ("no-reboot", None, "--no-reboot takes no value"),
+    ("ephemeral", None, "--ephemeral takes no value"),
+    ("print-config", None, "--print-config takes no value"),
+    ("disk", "", "--disk: no file named: give FILE"),
+    ("disk", "a,format=floppy", "--disk: format: 'floppy' is not known: give raw or qcow2"),
+    ("disk", "a,format", "--disk: format: there is no value: give format=raw|qcow2"),
+    ("disk", "a,readonly=maybe", "--disk: readonly: 'maybe' is neither on nor off"),
+    ("disk", "a,ephemeral=1", "--disk: ephemeral: '1' is neither on nor off"),
+    ("disk", "a,fast", "--disk: 'fast' is not known: give file=FILE, format="),
+    ("disk", "a,readonly,ephemeral", "--disk: a cannot be both readonly and ephemeral"),
+)
+# Options which take any text at all.
+FREE_OPTIONS = {"cmdline"}
+
+# A key of a file, a bad value, and what the message has to say behind the file's name.
+BAD_KEYS = (
+    ("version", 2, "version: 2 is none that this anykvm reads: give 1"),
+    ("version", "1", "version: a string cannot be its value: give 1"),
+    ("kernel", 5, "kernel: a number cannot be its value: give a string"),
+    ("initrd", ["a"], "initrd: an array cannot be its value: give a string"),
+    ("cmdline", {}, "cmdline: an object cannot be its value: give a string"),
+    ("memory", True, "memory: a truth value cannot be its value: give a string with K"),
+    ("memory", "1Q", "memory: '1Q' is no size"),
+    ("memory", -5, "memory: -5 is less than nothing"),
+    ("memory", 5000000, "memory: 5000000 is no multiple of 4 KiB"),
+    ("cpus", "2", "cpus: a string cannot be its value: give a number"),
+    ("cpus", 1.5, "cpus: a fraction cannot be its value: give a number"),
+    ("cpus", 255, "cpus: 255 is out of range: give 1 to 254"),
+    ("accel", "warp", "accel: 'warp' is not known: give auto, kvm or soft"),
+    ("cpu-engine", None, "cpu-engine: null cannot be its value: give a string"),
+    ("no-reboot", "yes", "no-reboot: a string cannot be its value: give true or false"),
+    ("ephemeral", 1, "ephemeral: a number cannot be its value: give true or false"),
+    ("disks", {"file": "a"}, "disks: an object cannot be its value: give an array of objects"),
+    ("disks", [5], r"disks\[0\]: a number cannot be its value: give an object"),
+    ("disks", [{"file": "a"}, {}], r"disks\[1\]: no file named: give FILE"),
+    ("disks", [{"file": ""}], r"disks\[0\]\.file: .*empty"),
+    ("disks", [{"file": "a", "format": "floppy"}],
+     r"disks\[0\]\.format: 'floppy' is not known: give raw or qcow2"),
+    ("disks", [{"file": "a", "readonly": 1}], r"disks\[0\]\.readonly: .*give true or false"),
+    ("disks", [{"file": "a", "ephemeral": "x"}], r"disks\[0\]\.ephemeral: .*give true or false"),
+    ("disks", [{"file": "a", "fast": True}], r"disks\[0\]: there is no key 'fast'"),
+    ("disks", ["a,fast"], r"disks\[0\]: 'fast' is not known"),
+    ("disks", [{"file": "a", "readonly": True, "ephemeral": True}],
+     r"disks\[0\]: \S*a cannot be both"),
+    ("fly", 1, "there is no key 'fly': see anykvm help config"),
+)
+
+
+def write(suite, name, content):
+    text = content if isinstance(content, str) else json.dumps(content)
+    return suite.path(name, text.encode())
+
+
+def bad_options(suite):
+    for option, value, pattern in BAD_OPTIONS:
+        argument = f"--{option}=x" if value is None else f"--{option}={value}"
+        # What the machine cannot give is no mistake of the command line's.
+        status = FAILED if "give less" in pattern else USAGE
+        suite.complains(f"option {argument}", ["run", "--kernel", "vmlinuz", argument], status,
+                        "anykvm run: " + pattern)
+
+
+def bad_files(suite):
+    for key, value, pattern in BAD_KEYS:
+        path = write(suite, "vm.json", {**BASE, key: value})
+        suite.complains(f"key {key}: {json.dumps(value)}", ["run", path], USAGE,
+                        f"anykvm run: {re.escape(path)}: {pattern}")
+    for name, text, pattern in (
+            ("nothing", "", r"line \d+: this is no JSON"),
+            ("half an object", '{\n"version": 1,', r"line \d+: this is no JSON"),
+            ("a key twice", '{"version": 1, "cpus": 1,\n"cpus": 2}', "no JSON: duplicate.*cpus"),
+            ("a number beyond all", '{"version": 1, "cpus": 99999999999999999999}', "no JSON"),
+            ("an array", "[]", "an array is no configuration: give an object"),
+            ("no version", "{}", '"version": 1'),
+            ("bytes that are no text", '{"version": 1, "name": "\\ud800"}', "no JSON"),
+    ):
+        path = write(suite, "vm.json", text)
+        suite.complains(f"a file with {name}", ["run", path], USAGE, re.escape(path) + ": .*" +
+                        pattern)
+    absent = os.path.join(suite.work, "absent.json")
+    suite.complains("a file that is not there", ["run", absent], FAILED,
+                    re.escape(absent) + ": No such file")
+    directory = os.path.join(suite.work, "directory.json")
+    os.mkdir(directory)
+    suite.complains("a directory", ["run", directory], FAILED, re.escape(directory) + ": ")
+    os.rmdir(directory)
+    path = write(suite, "vm.json", BASE)
+    suite.complains("two files", ["run", path, path], USAGE, re.escape(path))
+
+
+def covered(suite):
+    """Every option and key has its bad values above, and its line in the document."""
+    offered = set(re.findall(r"^  (?:-\w, )?--([a-z][a-z-]*)", suite.run("help", "run").stdout,
+                             re.M)) - {"help"}
+    tested = {option for option, _, _ in BAD_OPTIONS} | FREE_OPTIONS
+    suite.tap.result(offered == tested, "every option has a test of its bad values",
+                     [f"only offered: {offered - tested}", f"only tested: {tested - offered}"])
+    keys = set(re.findall(r"^  ([a-z][a-z-]*) ", suite.run("help", "config").stdout.split(
+        "\nKeys:\n")[1], re.M))
+    tested = {key for key, _, _ in BAD_KEYS} - {"fly"}
+    suite.tap.result(keys == tested, "every key has a test of its bad values",
+                     [f"only offered: {keys - tested}", f"only tested: {tested - keys}"])
+
+
+def documented(suite, document):
+    with open(document, encoding="utf-8") as file:
+        text = file.read()
+    keys = set()
+    for line in suite.run("help", "config").stdout.split("\nKeys:\n")[1].splitlines():
+        indent, key = re.match(r"^( +)([a-z][a-z-]*)", line).groups()
+        parent = key if len(indent) == 2 else parent
+        keys.add(key if len(indent) == 2 else f"{parent}[].{key}")
+    # An object's keys are written without the brackets.
+    missing = {key for key in keys
+               if f"`{key}`" not in text and f"`{key.replace('[]', '')}`" not in text}
+    suite.tap.result(not missing, "the document has every key", [str(missing)])
+
+
+def model(suite, name, *args):
+    """What --print-config makes of the arguments."""
+    result = suite.run("run", *args, "--print-config")
+    if result.returncode != OK or result.stderr:
+        suite.tap.result(False, name, [f"status {result.returncode}", result.stderr])
+        return None
+    return json.loads(result.stdout)
+
+
+def same(suite, name, found, expected):
+    suite.tap.result(found == expected, name, [f"found:    {found}", f"expected: {expected}"])
+
+
+def agree(suite):
+    """Options and files say the same, and options go over files."""
+    options = ["--kernel", "/k/vmlinuz", "--initrd", "/k/initrd", "--cmdline", "quiet x=1,2",
+               "--memory", "1536M", "--cpus", "3", "--accel", "soft", "--cpu-engine", "interp",
+               "--no-reboot", "--disk", "/d/a,,b.img,format=raw,readonly",
+               "--disk=/d/c,ephemeral=on,format=qcow2", "--disk", "file=/d/e,readonly=off"]
+    expected = {
+        "version": 1, "kernel": "/k/vmlinuz", "initrd": "/k/initrd", "cmdline": "quiet x=1,2",
+        "memory": "1536M", "cpus": 3, "accel": "soft", "cpu-engine": "interp", "no-reboot": True,
+        "disks": [{"file": "/d/a,b.img", "format": "raw", "readonly": True},
+                  {"file": "/d/c", "format": "qcow2", "ephemeral": True}, {"file": "/d/e"}],
+    }
+    found = model(suite, "options as a file", *options)
+    same(suite, "options as a file", found, expected)
+    path = write(suite, "vm.json", expected)
+    same(suite, "a file says the same", model(suite, "a file", path), expected)
+    same(suite, "options go over a file, wherever it stands",
+         model(suite, "options and a file", "--cpus", "2", path, "--memory=2G", "--disk", "/d/x"),
+         {**expected, "cpus": 2, "memory": "2G", "disks": expected["disks"] + [{"file": "/d/x"}]})
+    same(suite, "the last of two options counts",
+         model(suite, "two options", path, "--cpus", "2", "--cpus", "4")["cpus"], 4)
+    same(suite, "sizes in bytes and in words",
+         [model(suite, "sizes", write(suite, "vm.json", {**BASE, "memory": memory}))["memory"]
+          for memory in (536870912, "524288K", "512MiB", 4198400)], ["512M"] * 3 + ["4100K"])
+    same(suite, "items as text",
+         model(suite, "items", write(suite, "vm.json",
+                                     {**BASE, "disks": ["/d/a,readonly"]}))["disks"],
+         [{"file": "/d/a", "readonly": True}])
+    same(suite, "--ephemeral is for every disk that is not read-only",
+         model(suite, "ephemeral", *options, "--ephemeral")["disks"],
+         [expected["disks"][0], expected["disks"][1], {"file": "/d/e", "ephemeral": True}])
+    found = model(suite, "defaults", write(suite, "vm.json", BASE))
+    same(suite, "defaults, and names relative to the file", found,
+         {"version": 1, "kernel": os.path.join(suite.work, "vmlinuz"), "accel": "auto",
+          "cmdline": "console=ttyS0", "memory": "512M", "cpus": 1})
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--anykvm", required=True)
+    parser.add_argument("--doc", required=True)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="anykvm-config-") as work:
+        suite = Suite(os.path.realpath(args.anykvm), os.path.realpath(work))
+        if "built without libjansson" in suite.run("run", "x.json").stderr:
+            suite.tap.skip("files of configurations", "this build has no libjansson")
+            return suite.tap.finish()
+        agree(suite)
+        bad_options(suite)
+        bad_files(suite)
+        covered(suite)
+        documented(suite, args.doc)
+        return suite.tap.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
