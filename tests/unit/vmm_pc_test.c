@@ -563,6 +563,29 @@ static void acpi_switches_off(void **state)
 	assert_int_equal(fake_in(fm, ACPI_PM1_EVENT_PORT, 4), 0x03210000);
 }
 
+#define PWRBTN	0x100
+
+static void acpi_power_button(void **state)
+{
+	/* Nobody listens: the press is kept, and told when somebody does. */
+	acpi_pm_press_power_button(&fm->m);
+	assert_false(fake_line_raised(fm, GSI_ACPI));
+	assert_int_equal(fake_in(fm, ACPI_PM1_EVENT_PORT, 2), PWRBTN);
+	fake_out(fm, ACPI_PM1_EVENT_PORT + 2, 2, PWRBTN);
+	assert_true(fake_line_raised(fm, GSI_ACPI));
+	/* A one clears the bit, other bits do not; the enable bits stay. */
+	fake_out(fm, ACPI_PM1_EVENT_PORT, 2, 0xfeff);
+	assert_int_equal(fake_in(fm, ACPI_PM1_EVENT_PORT, 4), PWRBTN << 16 | PWRBTN);
+	fake_out(fm, ACPI_PM1_EVENT_PORT + 1, 1, PWRBTN >> 8);
+	assert_int_equal(fake_in(fm, ACPI_PM1_EVENT_PORT, 4), PWRBTN << 16);
+	/* The line fell, so that a second press raises it again. */
+	acpi_pm_press_power_button(&fm->m);
+	assert_true(fake_line_raised(fm, GSI_ACPI));
+	assert_int_equal(poweroffs, 0);
+	fake_machine_reset(fm);
+	assert_int_equal(fake_in(fm, ACPI_PM1_EVENT_PORT, 4), 0);
+}
+
 static void acpi_timer_counts(void **state)
 {
 	uint32_t first = fake_in(fm, ACPI_PM_TIMER_PORT, 4), ticks;
@@ -670,6 +693,7 @@ int main(void)
 		TEST(rtc_periodic_interrupt),
 		TEST(rtc_alarm),
 		TEST(acpi_switches_off),
+		TEST(acpi_power_button),
 		TEST(acpi_timer_counts),
 		TEST(resets_are_asked_for),
 		TEST(a_panic_is_reported),

@@ -84,8 +84,7 @@ _Static_assert(sizeof(struct fadt) == 276, "the FADT of ACPI 6");
 
 #define FADT_WBINVD		(1 << 0)
 #define FADT_PROC_C1		(1 << 2)
-#define FADT_PWR_BUTTON		(1 << 4)	/* set: there is no fixed power button */
-#define FADT_SLP_BUTTON		(1 << 5)	/* nor a sleep button */
+#define FADT_SLP_BUTTON		(1 << 5)	/* set: there is no fixed sleep button */
 #define FADT_FIX_RTC		(1 << 6)	/* set: no RTC wake status in fixed registers */
 #define FADT_TMR_VAL_EXT	(1 << 8)
 #define FADT_RESET_REG_SUP	(1 << 10)
@@ -349,8 +348,8 @@ static int build_fadt(struct acpi_tables *t)
 	fadt->p_lvl3_lat = 0xffff;
 	fadt->century = RTC_CENTURY_INDEX;
 	fadt->iapc_boot_arch = BOOT_ARCH_LEGACY_DEVICES | BOOT_ARCH_VGA_NOT_PRESENT;
-	fadt->flags = FADT_WBINVD | FADT_PROC_C1 | FADT_PWR_BUTTON | FADT_SLP_BUTTON |
-		      FADT_FIX_RTC | FADT_TMR_VAL_EXT | FADT_RESET_REG_SUP;
+	fadt->flags = FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC |
+		      FADT_TMR_VAL_EXT | FADT_RESET_REG_SUP;
 	fadt->reset_reg = io_address(RESET_PORT, 8, ACCESS_BYTE);
 	fadt->reset_value = RESET_VALUE;
 	fadt->minor_version = 4;

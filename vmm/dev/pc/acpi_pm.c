@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * ACPI's fixed power management hardware (ACPI 6.4, 4.8.3): enough to switch the machine off and
- * to tell the time by the power management timer. There is no fixed button, so no status bit is
- * ever set and the SCI never comes. The machine is in ACPI mode from the start.
+ * ACPI's fixed power management hardware (ACPI 6.4, 4.8.3): enough to switch the machine off, to
+ * press its power button and to tell the time by the power management timer. The button is the only
+ * event, so the SCI is its interrupt. The machine is in ACPI mode from the start.
  */
 #include "vmm/dev/pc/pc.h"
 
@@ -19,6 +19,8 @@
 #define REG_PM_TIMER	0x8
 #define REGISTERS_SIZE	0xc
 
+#define PWRBTN		0x0100		/* in status and enable */
+
 #define CONTROL_SCI_EN	0x0001
 #define CONTROL_TYPE	0x1c00
 #define CONTROL_SLP_EN	0x2000
@@ -26,10 +28,11 @@
 struct acpi_pm {
 	struct device dev;
 	struct region region;
+	struct irq_pin sci;
 	uint64_t started;	/* loop_now() minus the timer's age; while running */
 
 	/* state, under dev.lock */
-	uint16_t enable, control;
+	uint16_t status, enable, control;
 	uint64_t age;		/* of the timer in ns, while paused */
 };
 
@@ -37,8 +40,14 @@ static const struct state_field acpi_pm_fields[] = {
 	STATE_INT(1, 1, struct acpi_pm, enable),
 	STATE_INT(2, 1, struct acpi_pm, control),
 	STATE_INT(3, 1, struct acpi_pm, age),
+	STATE_INT(4, 2, struct acpi_pm, status),
 };
-STATE_TABLE_STATIC(acpi_pm_state, "acpi-pm", 1, struct acpi_pm, acpi_pm_fields);
+STATE_TABLE_STATIC(acpi_pm_state, "acpi-pm", 2, struct acpi_pm, acpi_pm_fields);
+
+static void update_sci(struct acpi_pm *p)
+{
+	irq_pin_set(&p->sci, p->status & p->enable & PWRBTN);
+}
 
 static uint32_t pm_timer(const struct acpi_pm *p)
 {
@@ -59,6 +68,7 @@ static uint64_t acpi_pm_read(struct device *dev, uint64_t offset, unsigned int s
 	uint8_t registers[REGISTERS_SIZE] = { 0 };
 	uint32_t timer = pm_timer(p), value = 0;
 
+	memcpy(registers + REG_PM1_STATUS, &p->status, sizeof(p->status));
 	memcpy(registers + REG_PM1_ENABLE, &p->enable, sizeof(p->enable));
 	memcpy(registers + REG_PM1_CONTROL, &control, sizeof(control));
 	memcpy(registers + REG_PM_TIMER, &timer, sizeof(timer));
@@ -83,6 +93,12 @@ static void acpi_pm_write(struct device *dev, uint64_t offset, unsigned int size
 		uint16_t byte = value & 0xff;
 
 		switch (offset + i) {
+		case REG_PM1_STATUS:
+			p->status &= ~byte;
+			break;
+		case REG_PM1_STATUS + 1:
+			p->status &= ~(byte << 8);
+			break;
 		case REG_PM1_ENABLE:
 			p->enable = (p->enable & 0xff00) | byte;
 			break;
@@ -97,6 +113,7 @@ static void acpi_pm_write(struct device *dev, uint64_t offset, unsigned int size
 			break;
 		}
 	}
+	update_sci(p);
 }
 
 static const struct region_ops acpi_pm_region_ops = {
@@ -109,8 +126,9 @@ static void acpi_pm_reset(struct device *dev)
 {
 	struct acpi_pm *p = container_of(dev, struct acpi_pm, dev);
 
-	p->enable = p->control = 0;
+	p->status = p->enable = p->control = 0;
 	p->age = 0;
+	update_sci(p);
 }
 
 static void acpi_pm_pause(struct device *dev)
@@ -125,6 +143,7 @@ static void acpi_pm_resume(struct device *dev)
 	struct acpi_pm *p = container_of(dev, struct acpi_pm, dev);
 
 	p->started = loop_now() - p->age;
+	update_sci(p);
 }
 
 static void acpi_pm_destroy(struct device *dev)
@@ -142,6 +161,20 @@ static const struct device_ops acpi_pm_ops = {
 	.destroy = acpi_pm_destroy,
 };
 
+void acpi_pm_press_power_button(struct machine *m)
+{
+	for (struct device *dev = m->devices; dev; dev = dev->next) {
+		struct acpi_pm *p = container_of(dev, struct acpi_pm, dev);
+
+		if (dev->ops != &acpi_pm_ops)
+			continue;
+		pthread_mutex_lock(&dev->lock);
+		p->status |= PWRBTN;
+		update_sci(p);
+		pthread_mutex_unlock(&dev->lock);
+	}
+}
+
 int acpi_pm_create(struct machine *m, struct vmm_error *error)
 {
 	struct acpi_pm *p = calloc(1, sizeof(*p));
@@ -153,7 +186,9 @@ int acpi_pm_create(struct machine *m, struct vmm_error *error)
 		.name = "acpi-pm", .dev = &p->dev, .ops = &acpi_pm_region_ops,
 		.size = REGISTERS_SIZE,
 	};
-	err = bus_map(&m->pio, &p->region, ACPI_PM1_EVENT_PORT);
+	err = irq_pin_connect(&p->sci, m, GSI_ACPI, true);
+	if (!err)
+		err = bus_map(&m->pio, &p->region, ACPI_PM1_EVENT_PORT);
 	if (err) {
 		free(p);
 		return vmm_fail(error, err, "cannot make the ACPI registers: %s", strerror(-err));

@@ -32,8 +32,11 @@ int uart_create(struct machine *m, uint16_t port, unsigned int gsi, struct char_
 /* The MC146818's clock and CMOS memory, in UTC. */
 int rtc_create(struct machine *m, struct vmm_error *error);
 
-/* The ACPI power management registers: switching off, and the timer. */
+/* The ACPI power management registers: switching off, the power button, and the timer. */
 int acpi_pm_create(struct machine *m, struct vmm_error *error);
+/* Presses the button, which asks the guest to switch itself off. Any thread but with no device's lock
+ * held; nothing happens in a guest that does not listen. */
+void acpi_pm_press_power_button(struct machine *m);
 
 /* All ways in which a PC's software resets it: port 0xcf9, and the keyboard controller's pulse. */
 int reset_ports_create(struct machine *m, struct vmm_error *error);
