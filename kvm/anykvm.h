@@ -42,8 +42,17 @@ static inline bool anykvm_owns(int fd)
 	return anykvm_kind(fd) != ANYKVM_NONE;
 }
 
-/* Which engine runs the guest code of virtual machines created from now on: "interp" or "jit". Returns 0, or
- * -EINVAL where there is none of that name. */
+/*
+ * Sets something of virtual machines created from now on. What is not set so is set by the environment's variable.
+ *
+ *   engine      ANYKVM_CPU_ENGINE   "interp" or "jit": who runs the guest's code
+ *   perf-map    ANYKVM_PERF_MAP     "1": translated code is named by its guest address, for perf(1)
+ *
+ * Returns 0; -ENOENT: no such name; -EINVAL: no such value; another -errno where it cannot be done.
+ */
+int anykvm_set_option(const char *name, const char *value);
+
+/* anykvm_set_option("engine", name) */
 int anykvm_set_engine(const char *name);
 
 #endif

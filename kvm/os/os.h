@@ -127,6 +127,14 @@ struct os_code { u8 *rw; u8 *rx; size_t size; };
 int os_code_alloc(struct os_code *c, size_t size);
 void os_code_free(struct os_code *c);
 
+/* ---- for people who look inside (user only) ---- */
+/* What the environment says of a setting; NULL: nothing. */
+const char *os_setting(const char *name);
+/* Names of code, for profilers: with perf(1), in /tmp/perf-PID.map. 0 or -errno; names go nowhere before. */
+int os_perf_map_open(void);
+void os_perf_map_add(const void *code, size_t size, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
 /* ---- random, log ---- */
 void os_random(void *p, size_t n);
 void os_log(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -1,28 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The software processor as the core sees it: its table of operations, and set-up. */
-#include <string.h>
-
-#include "kvm/anykvm.h"
+#include "kvm/cpu/soft/inspect.h"
 #include "kvm/cpu/soft/jit/jit.h"
 #include "kvm/cpu/soft/soft.h"
 
-static u32 jit_on;		/* for VMs to come; the one thing that is the process's */
-
-int anykvm_set_engine(const char *name)
-{
-	bool jit = !strcmp(name, "jit");
-
-	if (!jit && strcmp(name, "interp"))
-		return -EINVAL;
-	WRITE_ONCE(jit_on, jit);
-	return 0;
-}
-
 static int soft_vm_create(struct kvm *kvm)
 {
-	struct soft_vm *vm = os_alloc(sizeof(*vm));
-	int r;
+	struct soft_options options;
+	struct soft_vm *vm;
+	int r = soft_get_options(&options);
 
+	if (r)
+		return r;
+	vm = os_alloc(sizeof(*vm));
 	if (!vm)
 		return -ENOMEM;
 	r = x86_decoder_init(&vm->decoder, soft_host_exec);
@@ -31,7 +21,7 @@ static int soft_vm_create(struct kvm *kvm)
 	r = soft_vector_vm_create(&vm->vector);
 	if (r)
 		goto out_decoder;
-	vm->jit = READ_ONCE(jit_on);
+	vm->jit = options.jit;
 	kvm->cpu = vm;
 	kvm->arch.decoder = &vm->decoder;
 	return 0;

@@ -11,10 +11,6 @@
 
 #include "kvm/os/user/user.h"
 
-#ifndef MFD_EXEC
-#define MFD_EXEC	0x0010U		/* Linux 6.3 */
-#endif
-
 /* Cache lines, and what the FXSAVE image in a vCPU needs. */
 #define ALLOC_ALIGN	64
 
@@ -52,37 +48,30 @@ void os_free_large(void *p, size_t size)
 
 /*
  * Code is written through one mapping and run through another, so that no page is ever both writable
- * and executable at the same address.
+ * and executable at the same address. Shared anonymous memory, not a memfd: perf(1) looks for names of code in no other.
  */
 int os_code_alloc(struct os_code *c, size_t size)
 {
-	int fd, r = 0;
+	int r;
 
 	size = ALIGN_UP(size, (size_t)PAGE_SIZE);
-	fd = memfd_create("anykvm-code", MFD_CLOEXEC | MFD_EXEC);
-	if (fd < 0 && errno == EINVAL)
-		fd = memfd_create("anykvm-code", MFD_CLOEXEC);
-	if (fd < 0)
-		return -errno;
 	*c = (struct os_code){ .size = size };
-	if (ftruncate(fd, size)) {
-		r = -errno;
-		goto out;
-	}
-	c->rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	c->rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (c->rw == MAP_FAILED) {
-		r = -errno;
+		c->rw = NULL;
 		goto out;
 	}
-	c->rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	/* Of size 0, the old mapping stays, and the new one is of the same memory. */
+	c->rx = mremap(c->rw, 0, size, MREMAP_MAYMOVE);
 	if (c->rx == MAP_FAILED) {
-		r = -errno;
-		munmap(c->rw, size);
+		c->rx = NULL;
+		goto out;
 	}
+	if (!mprotect(c->rx, size, PROT_READ | PROT_EXEC))
+		return 0;
 out:
-	if (r)
-		*c = (struct os_code){ 0 };
-	close(fd);
+	r = -errno;
+	os_code_free(c);
 	return r;
 }
 

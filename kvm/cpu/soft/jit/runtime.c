@@ -5,6 +5,7 @@
  * Code memory is a vCPU's own, so nothing is locked. It fills up and is then emptied as a whole, with the
  * decoded blocks, which translated code points into.
  */
+#include "kvm/cpu/soft/inspect.h"
 #include "kvm/cpu/soft/soft.h"
 #include "kvm/cpu/soft/jit/jit.h"
 #include "kvm/x86/alu.h"
@@ -65,6 +66,7 @@ struct soft_jit *jit_create(struct x86_cpu *c)
 	e = (struct emit){ j->code.rw, j->code.rw + j->code.size, j->code.rx - j->code.rw };
 	jit_emit_stubs(j, &e);
 	j->start = j->used = ALIGN_UP((size_t)(e.p - j->code.rw), 64);
+	os_perf_map_add(j->code.rx, j->start, "anykvm:stubs");
 	c->jit.targets = j->targets;
 	return j;
 }
@@ -124,6 +126,7 @@ void jit_translate(struct x86_cpu *c, struct soft_block *b)
 		return;
 	j->bytes += e.p - (j->code.rw + j->used);
 	j->blocks++;
+	soft_show_translation(c, b, j->code.rx + j->used, e.p - (j->code.rw + j->used));
 	j->used = ALIGN_UP((size_t)(e.p - j->code.rw), 16);
 }
 

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * How virtual machines to come are made: the few things that are the process's and not the KVM API's. Each can be
+ * set by anykvm_set_option, and where it is not, by an environment variable, which is the way for programs that
+ * know nothing of this library.
+ */
+#include <string.h>
+
+#include "kvm/anykvm.h"
+#include "kvm/cpu/soft/inspect.h"
+#include "kvm/cpu/soft/soft.h"
+
+static struct os_mutex lock;		/* all below */
+static struct soft_options options;
+static u32 given;			/* rows set by a call: the environment does not count */
+static bool environment_read;
+
+static int set_engine(const char *value)
+{
+	bool jit = !strcmp(value, "jit");
+
+	if (!jit && strcmp(value, "interp"))
+		return -EINVAL;
+	options.jit = jit;
+	return 0;
+}
+
+/* Opened at once, so that whoever asks learns whether it works; there is no way back. */
+static int set_perf_map(const char *value)
+{
+	if (!strcmp(value, "0"))
+		return 0;
+	return strcmp(value, "1") ? -EINVAL : os_perf_map_open();
+}
+
+static const struct setting {
+	const char *name, *variable, *values;
+	int (*set)(const char *value);
+} settings[] = {
+	{ "engine", "ANYKVM_CPU_ENGINE", "interp or jit", set_engine },
+	{ "perf-map", "ANYKVM_PERF_MAP", "0 or 1", set_perf_map },
+};
+
+int anykvm_set_option(const char *name, const char *value)
+{
+	int r = -ENOENT;
+
+	os_mutex_lock(&lock);
+	for (u32 k = 0; k < ARRAY_SIZE(settings); k++) {
+		if (strcmp(settings[k].name, name))
+			continue;
+		r = settings[k].set(value);
+		if (!r)
+			given |= BIT(k);
+	}
+	os_mutex_unlock(&lock);
+	return r;
+}
+
+int anykvm_set_engine(const char *name)
+{
+	return anykvm_set_option("engine", name);
+}
+
+static int read_environment(void)
+{
+	for (u32 k = 0; k < ARRAY_SIZE(settings); k++) {
+		const struct setting *s = &settings[k];
+		const char *value = given & BIT(k) ? NULL : os_setting(s->variable);
+		int r = value ? s->set(value) : 0;
+
+		if (r == -EINVAL)
+			os_log("%s=%s is not understood: give %s, or unset it", s->variable, value, s->values);
+		else if (r)
+			os_log("%s=%s does not work (error %d): unset it", s->variable, value, -r);
+		if (r)
+			return r;
+	}
+	environment_read = true;
+	return 0;
+}
+
+int soft_get_options(struct soft_options *o)
+{
+	int r = 0;
+
+	os_mutex_lock(&lock);
+	if (!environment_read)
+		r = read_environment();
+	*o = options;
+	os_mutex_unlock(&lock);
+	return r;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What helps people to look inside: settings from the environment, names of code for profilers. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "kvm/os/user/user.h"
+
+const char *os_setting(const char *name)
+{
+	const char *value = secure_getenv(name);
+
+	return value && *value ? value : NULL;
+}
+
+static int perf_map = -1;
+
+int os_perf_map_open(void)
+{
+	char path[64];
+	int fd, saved = errno, r;
+
+	if (READ_ONCE(perf_map) >= 0)
+		return 0;
+	/* perf(1) knows this name, and everybody may write there: nothing that is there already is opened. */
+	snprintf(path, sizeof(path), "/tmp/perf-%d.map", getpid());
+	unlink(path);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);
+	r = fd < 0 ? -errno : 0;
+	errno = saved;
+	if (fd >= 0 && !__sync_bool_compare_and_swap(&perf_map, -1, fd))
+		close(fd);
+	return r;
+}
+
+void os_perf_map_add(const void *code, size_t size, const char *fmt, ...)
+{
+	int fd = READ_ONCE(perf_map), saved = errno, n;
+	char line[256];
+	va_list ap;
+
+	if (fd < 0)
+		return;
+	n = snprintf(line, sizeof(line), "%lx %zx ", (unsigned long)code, size);
+	va_start(ap, fmt);
+	n += vsnprintf(line + n, sizeof(line) - n, fmt, ap);
+	va_end(ap);
+	n = min(n, (int)sizeof(line) - 2);
+	line[n++] = '\n';
+	(void)!write(fd, line, n);	/* a full disk costs names, no more */
+	errno = saved;
+}
