@@ -34,6 +34,8 @@ enum request {
 	REQUEST_POWEROFF = 1 << 2,
 	REQUEST_PANIC = 1 << 3,
 	REQUEST_RESET = 1 << 4,
+	REQUEST_PAUSE = 1 << 5,
+	REQUEST_RESUME = 1 << 6,
 };
 
 struct machine_control {
@@ -48,6 +50,8 @@ struct machine_control {
 	pthread_cond_t parked;		/* parked_count has grown */
 	pthread_cond_t released;	/* halted became false, or ending true */
 	unsigned int requests;		/* enum request */
+	enum machine_state state;
+	struct loop_call *state_call;	/* or NULL; set before the run */
 	unsigned int parked_count;
 	bool halted;			/* vCPUs are to park; read without the lock too */
 	bool ending;			/* and then to end */
@@ -67,6 +71,9 @@ static void request(struct machine *m, enum request what)
 	struct machine_control *c = m->control;
 
 	pthread_mutex_lock(&c->lock);
+	/* Of these two the last one counts. */
+	if (what & (REQUEST_PAUSE | REQUEST_RESUME))
+		c->requests &= ~(REQUEST_PAUSE | REQUEST_RESUME);
 	c->requests |= what;
 	__atomic_store_n(&c->halted, true, __ATOMIC_SEQ_CST);
 	pthread_cond_signal(&c->asked);
@@ -91,6 +98,16 @@ void machine_request_panic(struct machine *m)
 void machine_request_quit(struct machine *m)
 {
 	request(m, REQUEST_QUIT);
+}
+
+void machine_request_pause(struct machine *m)
+{
+	request(m, REQUEST_PAUSE);
+}
+
+void machine_request_resume(struct machine *m)
+{
+	request(m, REQUEST_RESUME);
 }
 
 void machine_request_dead(struct machine *m, const char *what)
@@ -254,13 +271,40 @@ int machine_reset(struct machine *m, struct vmm_error *error)
 	}
 	/* What the guest that is gone asked for is moot. */
 	pthread_mutex_lock(&c->lock);
-	c->requests &= REQUEST_QUIT | REQUEST_ERROR;
+	c->requests &= REQUEST_QUIT | REQUEST_ERROR | REQUEST_PAUSE | REQUEST_RESUME;
 	c->death.text[0] = 0;
 	pthread_mutex_unlock(&c->lock);
 	return err;
 }
 
 /* ------------------------------------------------------------------ the run */
+
+enum machine_state machine_state(struct machine *m)
+{
+	struct machine_control *c = m->control;
+	enum machine_state state;
+
+	pthread_mutex_lock(&c->lock);
+	state = c->state;
+	pthread_mutex_unlock(&c->lock);
+	return state;
+}
+
+void machine_watch_state(struct machine *m, struct loop_call *call)
+{
+	m->control->state_call = call;
+}
+
+static void set_state(struct machine *m, enum machine_state state)
+{
+	struct machine_control *c = m->control;
+
+	pthread_mutex_lock(&c->lock);
+	c->state = state;
+	pthread_mutex_unlock(&c->lock);
+	if (c->state_call)
+		loop_defer(m->loop, c->state_call);
+}
 
 static unsigned int wait_request(struct machine *m)
 {
@@ -271,20 +315,31 @@ static unsigned int wait_request(struct machine *m)
 	while (!c->requests)
 		pthread_cond_wait(&c->asked, &c->lock);
 	requests = c->requests;
+	c->requests &= ~(REQUEST_PAUSE | REQUEST_RESUME);
 	pthread_mutex_unlock(&c->lock);
 	return requests;
+}
+
+/* Lets a guest that stood still know it, or its watchdogs would think that it had hung. One without
+ * kvmclock cannot be told. */
+static void tell_of_pause(struct machine *m)
+{
+	for (unsigned int i = 0; i < m->vcpu_count; i++)
+		vcpu_ioctl(&m->vcpus[i], KVM_KVMCLOCK_CTRL, NULL);
 }
 
 /* Serves requests until one of them ends the run. */
 static int serve(struct machine *m, struct vmm_error *error)
 {
 	struct machine_control *c = m->control;
+	bool paused = false;
 
 	for (;;) {
 		unsigned int requests = wait_request(m);
 		int err;
 
-		machine_pause(m);
+		if (!paused)
+			machine_pause(m);
 		if (requests & REQUEST_QUIT)
 			return VM_EXIT_QUIT;
 		if (requests & REQUEST_ERROR)
@@ -293,12 +348,20 @@ static int serve(struct machine *m, struct vmm_error *error)
 			return VM_EXIT_POWEROFF;
 		if (requests & REQUEST_PANIC)
 			return vmm_fail(error, VM_EXIT_PANIC, "%s", c->death.text);
-		if (m->config->no_reboot)
+		if ((requests & REQUEST_RESET) && m->config->no_reboot)
 			return VM_EXIT_RESET;
-		err = machine_reset(m, error);
-		if (err)
-			return err;
-		machine_resume(m);
+		if (requests & REQUEST_RESET) {
+			err = machine_reset(m, error);
+			if (err)
+				return err;
+		}
+		if (paused && (requests & REQUEST_RESUME))
+			tell_of_pause(m);
+		if (requests & (REQUEST_PAUSE | REQUEST_RESUME))
+			paused = requests & REQUEST_PAUSE;
+		if (!paused)
+			machine_resume(m);
+		set_state(m, paused ? MACHINE_PAUSED : MACHINE_RUNNING);
 	}
 }
 
@@ -328,8 +391,10 @@ int machine_run(struct machine *m, struct vmm_error *error)
 	if (!ret) {
 		loop_run(m->loop, reset_devices, m);
 		machine_resume(m);
+		set_state(m, MACHINE_RUNNING);
 		ret = serve(m, error);
 	}
+	set_state(m, MACHINE_ENDING);
 	stop(m);
 	return ret;
 }

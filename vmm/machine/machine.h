@@ -87,6 +87,19 @@ void machine_destroy(struct machine *m);
  * VM_EXIT_PANIC error says how the guest died. */
 int machine_run(struct machine *m, struct vmm_error *error);
 
+/* How far a machine's life is. */
+enum machine_state {
+	MACHINE_STARTING,	/* no vCPU has run yet */
+	MACHINE_RUNNING,
+	MACHINE_PAUSED,		/* by machine_request_pause */
+	MACHINE_ENDING,
+};
+
+/* Any thread. It may have changed when this returns. */
+enum machine_state machine_state(struct machine *m);
+/* Has call made (loop_defer) after each change of the state. One only; before machine_run. */
+void machine_watch_state(struct machine *m, struct loop_call *call);
+
 /* What machine_run does in between, on its thread: no vCPU runs and no device does anything between
  * pause and resume. A reset is only possible there. */
 void machine_pause(struct machine *m);
@@ -126,6 +139,9 @@ void machine_request_poweroff(struct machine *m);
 void machine_request_panic(struct machine *m);
 /* The user wants to leave (Ctrl-A x, SIGTERM). */
 void machine_request_quit(struct machine *m);
+/* The user wants the guest to stand still, or to go on. machine_state tells when it does. */
+void machine_request_pause(struct machine *m);
+void machine_request_resume(struct machine *m);
 
 /* ------------------------------------------------------------------ what the board calls */
 
