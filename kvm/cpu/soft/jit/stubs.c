@@ -50,7 +50,7 @@ static void emit_lookup_stub(struct emit *e)
 {
 	/* What C code may lose: guest registers and the address. Seven, for the stack's alignment. */
 	static const u8 lost[] = { H_RDX, H_RSI, H_RDI, H_R8, H_R9, H_R10, H_R11 };
-	u8 *miss[3];
+	u8 *miss[4];
 
 	e_alu_imm(e, 7, 4, C(attention), 0);
 	miss[0] = e_jcc(e, 5);
@@ -68,6 +68,9 @@ static void emit_lookup_stub(struct emit *e)
 	e_rr(e, 0x33, 8, H_RAX, H_RDX);
 	e_alu_imm(e, 7, 8, loc_reg(H_RAX), 4095);
 	miss[1] = e_jcc(e, 7);				/* a */
+	/* All ones, the tag of no page, looks like one of the last page. */
+	e_alu_imm(e, 7, 8, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, ex)), -1);
+	miss[3] = e_jcc(e, 4);
 	e_load(e, 8, H_RCX, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, addend)));
 	e_rr(e, 0x03, 8, H_RCX, H_RDX);
 	e_mov(e, 4, H_RAX, H_RCX);
@@ -94,8 +97,9 @@ static void emit_lookup_stub(struct emit *e)
 	for (int n = ARRAY_SIZE(lost) - 1; n >= 0; n--)
 		push_pop(e, lost[n], true);
 	e8(e, 0xc3);
-	for (u32 n = 0; n < 2; n++)
-		e_land(e, miss[n]);
+	e_land(e, miss[0]);
+	e_land(e, miss[1]);
+	e_land(e, miss[3]);
 	e_rr(e, 0x33, 4, H_RAX, H_RAX);
 	e8(e, 0xc3);
 }
