@@ -115,7 +115,12 @@ struct x86_fpu {
 	/* While guest code runs, the processor may keep some of the state in the host's own registers;
 	 * what is here is then stale. See cpu/soft/vector.h; all clear outside of run(). */
 	bool lazy, x87_live, mxcsr_live;
+	u8 x87_stop;			/* X86_X87_STOP_*; 0: translated code may use the x87 unit as it is */
 	u32 host_mxcsr;
+	/* The last x87 instruction of translated code: FOP, X86_X87_LAST, its offset in the page at linear address
+	 * x87_page. 0: fx has it. */
+	u32 x87_last;
+	u64 x87_page;
 };
 
 /* Units that would fault now: a test of this byte stands for all of CR0, CR4 and XCR0. */
@@ -123,6 +128,11 @@ struct x86_fpu {
 #define X86_DENY_MMX		BIT(1)	/* CR0.EM (#UD), TS */
 #define X86_DENY_SSE		BIT(2)	/* CR0.EM, CR4.OSFXSR (#UD), TS */
 #define X86_DENY_AVX		BIT(3)	/* real mode, vm86, CR4.OSXSAVE, XCR0 (#UD), TS */
+
+/* Why x87 and MMX instructions are not to be run unasked. */
+#define X86_X87_STOP_UNIT	BIT(0)	/* not x87_live, or an exception is not masked */
+#define X86_X87_STOP_DENIED	BIT(1)	/* X86_DENY_X87 */
+#define X86_X87_LAST		BIT(15)
 
 /* Bits of c->attention: leave guest code at the next block. */
 #define X86_ATTN_KICK		BIT(0)	/* another thread: requests, immediate_exit */

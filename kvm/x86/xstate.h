@@ -21,6 +21,7 @@
 #define X86_XSAVE_YMM		576
 #define X86_XSAVE_SIZE		832
 
+#define X86_FCW_MASKS		0x3f
 #define X86_FSW_ES		BIT(7)
 #define X86_MXCSR_FLAGS		0x003fu
 /* Invalid, denormal, zero divide: found before the operation; one that is not masked keeps the
@@ -68,6 +69,8 @@ static inline void x86_fpu_update_mode(struct x86_cpu *c)
 	    (c->fpu.xcr0 & (X86_XCR0_SSE | X86_XCR0_YMM)) != (X86_XCR0_SSE | X86_XCR0_YMM))
 		deny |= X86_DENY_AVX;
 	c->fpu.deny = deny;
+	c->fpu.x87_stop = (c->fpu.x87_stop & X86_X87_STOP_UNIT) |
+			  (deny & X86_DENY_X87 ? X86_X87_STOP_DENIED : 0);
 }
 
 /* Power-on: what KVM shows of a new vCPU, x87 as after FNINIT, all registers 0, XCR0 1. INIT

@@ -203,6 +203,28 @@ static const char *compare(const struct test_case *t, const struct result *a, co
 	return what;
 }
 
+/* What a sequence is mostly made of: instructions that each have a way of their own through the translator. */
+enum theme { INTEGERS, ALL, X87, STRINGS, HIGH_BYTES, NR_THEMES };
+
+static bool of_theme(const struct x86_insn *i, enum theme theme, u64 chance)
+{
+	bool reg_high = i->reg - 4u < 4, rm_high = !(i->flags & X86_I_MEM) && i->rm - 4u < 4;
+	u32 attr = i->op->attr;
+
+	switch (theme) {
+	case ALL:
+		return true;
+	case X87:
+		return (attr & (X86_A_X87 | X86_A_MMX)) || !(chance % 32);
+	case STRINGS:
+		return (attr & X86_A_REP) || !(chance % 16);
+	case HIGH_BYTES:
+		return (attr & X86_A_BYTE && !(i->flags & X86_I_REX) && (reg_high || rm_high)) || !(chance % 8);
+	default:
+		return !(attr & X86_A_HOST) || !(chance % 8);
+	}
+}
+
 /* One sequence. -1: none was made; 0: alike. */
 static int sequence(u64 number)
 {
@@ -214,8 +236,10 @@ static int sequence(u64 number)
 	u32 want = 1 + splitmix(&mix) % LONGEST, have = 0, len = 0;
 	const char *what;
 	int mode = can.compat && splitmix(&mix) % 4 == 0 ? X86_MODE_32 : X86_MODE_64;
+	u32 pick = number % 8;
+	enum theme theme = pick < NR_THEMES ? (enum theme)pick : INTEGERS;
 
-	for (u32 tries = 0; tries < 200 && have < want; tries++) {
+	for (u32 tries = 0; tries < 400 && have < want; tries++) {
 		u32 attr;
 
 		if (!generate(seed, splitmix(&mix) >> 8, &host_memory, &memory, &t) || !t.insn.op)
@@ -224,8 +248,7 @@ static int sequence(u64 number)
 		if (t.mode != mode || t.small_data || t.stack16 || (attr & (X86_A_IO | X86_A_SHADOW)) ||
 		    ((attr & X86_A_END) && (!(attr & X86_A_BRANCH) || have + 1 < want)))
 			continue;
-		/* Mostly integers, which are translated in all ways. */
-		if ((attr & X86_A_HOST) && splitmix(&mix) % (number % 4 ? 8 : 1))
+		if (!of_theme(&t.insn, theme, splitmix(&mix)))
 			continue;
 		memcpy(code + len, t.bytes, t.insn.len);
 		len += t.insn.len;

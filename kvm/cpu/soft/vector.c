@@ -46,6 +46,7 @@ void soft_mxcsr_sync(struct x86_cpu *c)
 void soft_fpu_enter(struct x86_cpu *c)
 {
 	c->fpu.lazy = true;
+	c->fpu.x87_stop |= X86_X87_STOP_UNIT;
 }
 
 void soft_fpu_leave(struct x86_cpu *c)

@@ -22,6 +22,18 @@
 
 /* ---- between the image and the host's unit ---- */
 
+/* The unit was loaded, or got another control word. */
+static void note_masks(struct x86_cpu *c)
+{
+	u16 fcw;
+
+	__asm__ __volatile__("fnstcw %0" : "=m"(fcw));
+	if ((fcw & X86_FCW_MASKS) == X86_FCW_MASKS)
+		c->fpu.x87_stop &= ~X86_X87_STOP_UNIT;
+	else
+		c->fpu.x87_stop |= X86_X87_STOP_UNIT;
+}
+
 static void load_unit(struct x86_cpu *c)
 {
 	u32 guest = x86_mxcsr(c);
@@ -33,12 +45,27 @@ static void load_unit(struct x86_cpu *c)
 			       "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "memory");
 	x86_set_mxcsr(c, guest);
 	c->fpu.x87_live = true;
+	note_masks(c);
 }
 
 static void drop_unit(struct x86_cpu *c)
 {
 	__asm__ __volatile__("fninit" : : : "memory");
 	c->fpu.x87_live = false;
+	c->fpu.x87_stop |= X86_X87_STOP_UNIT;
+}
+
+/* What translated code noted goes where the pointers are. */
+static void fold_pointers(struct x86_cpu *c)
+{
+	u64 ip = c->fpu.x87_page + (c->fpu.x87_last & (PAGE_SIZE - 1));
+	u16 fop = c->fpu.x87_last >> 16;
+
+	if (!c->fpu.x87_last)
+		return;
+	memcpy(c->fpu.fx + X86_FX_FOP, &fop, 2);
+	memcpy(c->fpu.fx + X86_FX_FIP, &ip, 8);
+	c->fpu.x87_last = 0;
 }
 
 void soft_x87_sync(struct x86_cpu *c)
@@ -50,6 +77,7 @@ void soft_x87_sync(struct x86_cpu *c)
 	__asm__ __volatile__("fxsave64 %0" : "=m"(tmp) : : "memory");
 	memcpy(c->fpu.fx, tmp, X86_FX_FOP);
 	memcpy(c->fpu.fx + X86_FX_ST, tmp + X86_FX_ST, X86_FX_XMM - X86_FX_ST);
+	fold_pointers(c);
 	drop_unit(c);
 }
 
@@ -66,8 +94,10 @@ static bool waits(const struct x86_opcode *op)
 
 int soft_x87_begin(struct x86_cpu *c, const struct x86_insn *i)
 {
-	if (likely(c->fpu.x87_live))
+	if (likely(c->fpu.x87_live)) {
+		fold_pointers(c);
 		return X86_OK;
+	}
 	if ((x86_fx_get16(c->fpu.fx, X86_FX_FSW) & X86_FSW_ES) && waits(i->op))
 		return x86_raise(c, X86_MF);
 	load_unit(c);
@@ -90,6 +120,8 @@ static void set_pointers(struct x86_cpu *c, const struct x86_insn *i, u64 fsw)
 	u64 ip = c_rip(c) - i->len, dp;
 	u16 fop = (i->op->opcode & 7) << 8 | i->imm2;
 
+	if ((i->op->host & X86_H_SPECIAL) == X86_H_FLDCW || (i->op->host & X86_H_SPECIAL) == X86_H_FNINIT)
+		note_masks(c);
 	if (i->op->attr & X86_A_FP_CTRL || (i->op->host & X86_H_SPECIAL) == X86_H_FLDCW)
 		return;
 	memcpy(fx + X86_FX_FOP, &fop, 2);

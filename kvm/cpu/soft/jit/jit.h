@@ -6,6 +6,9 @@
  *   translate.c  one block of guest instructions to host code
  *   operand.c    its part for memory operands
  *   vector.c     its part for SSE and AVX instructions
+ *   x87.c        its part for x87 and MMX instructions
+ *   string.c     its part for string instructions
+ *   highbyte.c   its part for AH, CH, DH and BH
  *   stubs.c      the code that all translations share
  *   runtime.c    code memory, entering and leaving it, finding targets, forgetting
  *

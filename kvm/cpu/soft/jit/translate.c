@@ -29,7 +29,9 @@ enum {
 	K_XCHG, K_XADD, K_CMPXCHG, K_BSWAP, K_CBW, K_CWD, K_NOP,
 	K_CARRY,			/* arg: the opcode: CMC, CLC, STC */
 	K_COUNT,			/* arg: 0 POPCNT, 1 TZCNT, 2 LZCNT, 3 BSF, 4 BSR */
-	K_VECTOR, K_VZEROUPPER,
+	K_VECTOR, K_VZEROUPPER, K_X87,
+	K_STRING,			/* arg: JIT_MOVS, … */
+	K_DIRECTION,			/* arg: STD */
 };
 
 struct kind_of {
@@ -66,6 +68,9 @@ static const struct kind_of kinds[] = {
 	K(cmc, K_CARRY, 0xf5), K(clc, K_CARRY, 0xf8), K(stc, K_CARRY, 0xf9),
 	K(popcnt, K_COUNT, 0), K(tzcnt, K_COUNT, 1), K(lzcnt, K_COUNT, 2), K(bsf, K_COUNT, 3),
 	K(bsr, K_COUNT, 4),
+	K(movs, K_STRING, JIT_MOVS), K(stos, K_STRING, JIT_STOS), K(lods, K_STRING, JIT_LODS),
+	K(cmps, K_STRING, JIT_CMPS), K(scas, K_STRING, JIT_SCAS),
+	K(cld, K_DIRECTION, 0), K(std, K_DIRECTION, 1),
 };
 
 /* Instead of an index into kinds[]. */
@@ -260,24 +265,30 @@ static void go_on(struct tr *t, s32 at, bool branch)
 /* ---- instructions ---- */
 
 /* Does the instruction name AH, CH, DH or BH? */
-static bool high_byte(const struct x86_insn *i, u32 r)
-{
-	return r - 4 < 4 && !(i->flags & X86_I_REX);
-}
-
 static bool uses_high_byte(const struct x86_insn *i, const struct kind_of *kd)
 {
-	bool rm = !(i->flags & X86_I_MEM) && high_byte(i, i->rm), reg = high_byte(i, i->reg);
+	bool rm = jit_high_rm(i), reg = jit_high_reg(i);
 
 	switch (kd->kind) {
-	case K_SETCC:
+	case K_SETCC: case K_MOVZX_B: case K_MOVSX_B:
 		return rm;
-	case K_MOV_EI: case K_INC: case K_DEC: case K_NEG: case K_NOT:
+	case K_ALU_EI: case K_TEST_EI: case K_MOV_EI: case K_INC: case K_DEC: case K_NEG: case K_NOT:
 	case K_SHIFT_I: case K_SHIFT_1: case K_SHIFT_C: case K_MUL: case K_IMUL: case K_DIV: case K_IDIV:
 		return i->opsize == 1 && rm;
 	case K_ALU_ER: case K_ALU_RE: case K_TEST_ER: case K_MOV_ER: case K_MOV_RE: case K_XCHG: case K_XADD:
 	case K_CMPXCHG:
 		return i->opsize == 1 && (rm || reg);
+	default:
+		return false;
+	}
+}
+
+/* Such ones that are rare. */
+static bool high_byte_by_call(const struct x86_insn *i, const struct kind_of *kd)
+{
+	switch (kd->kind) {
+	case K_MUL: case K_IMUL: case K_DIV: case K_IDIV: case K_XADD: case K_CMPXCHG:
+		return uses_high_byte(i, kd);
 	default:
 		return false;
 	}
@@ -296,11 +307,12 @@ static struct kind_of kind_of(struct tr *t, const struct x86_insn *i)
 	if (k == ON_HOST) {
 		if ((i->op->host & X86_H_SPECIAL) == X86_H_VZERO && !(i->flags & X86_I_VEXL))
 			return (struct kind_of){ NULL, K_VZEROUPPER, 0 };
-		kd = jit_vector_ok(i) ? (struct kind_of){ NULL, K_VECTOR, 0 } : call;
+		kd = jit_vector_ok(i) ? (struct kind_of){ NULL, K_VECTOR, 0 } :
+		     jit_x87_ok(i) ? (struct kind_of){ NULL, K_X87, 0 } : call;
 	} else {
 		kd = kinds[k];
 	}
-	if (uses_high_byte(i, &kd))
+	if (high_byte_by_call(i, &kd))
 		return call;
 	if (mem && kd.kind != K_NOP) {
 		struct ea a = { .disp = i->disp + (i->base == X86_REG_RIP ? (s64)PAGE_SIZE : 0) };
@@ -333,6 +345,8 @@ static struct kind_of kind_of(struct tr *t, const struct x86_insn *i)
 		return i->opsize == 2 ? call : kd;
 	case K_DIV: case K_IDIV:
 		return i->opsize < 4 ? call : kd;
+	case K_STRING:
+		return jit_string_ok(t, i, kd.arg) ? kd : call;
 	case K_CMPXCHG:		/* RAX in two roles */
 		return !mem && i->rm == X86_RAX ? call : kd;
 	default:
@@ -348,9 +362,16 @@ static struct effect effect_of(const struct x86_insn *i, const struct kind_of *k
 	case K_CALL: case K_VZEROUPPER:
 		f.exposes = true;
 		break;
-	case K_VECTOR:
+	case K_VECTOR: case K_X87:
 		f.exposes = true;
+		f.reads = i->op->host & X86_H_RD_FLAGS;
 		f.writes = i->op->host & X86_H_FLAGS ? WRITES_ALL : WRITES_NONE;
+		break;
+	case K_STRING:
+		f.exposes = true;
+		/* None where the count is 0. */
+		if (kd->arg == JIT_CMPS || kd->arg == JIT_SCAS)
+			f.writes = i->flags & (X86_I_REP | X86_I_REPNE) ? WRITES_PART : WRITES_ALL;
 		break;
 	case K_ALU_ER: case K_ALU_RE: case K_ALU_EI:
 		f.reads = kd->arg == 2 || kd->arg == 3;
@@ -444,36 +465,62 @@ static void emit_g(struct tr *t, const struct x86_insn *i, const struct effect *
 	flags_written(t, f);
 }
 
-/* AH to BH with an immediate, or extended: in RAX, whose second byte can be named so. */
-static bool emit_high_byte(struct tr *t, const struct x86_insn *i, const struct kind_of *kd,
+/* An instruction that names one of AH to BH. */
+static void emit_high_byte(struct tr *t, const struct x86_insn *i, const struct kind_of *kd,
 			const struct effect *f)
 {
-	bool extend = kd->kind == K_MOVZX_B || kd->kind == K_MOVSX_B;
-	struct emit *e = &t->e;
-	int h = host_of[i->rm & 3];
-
-	if ((i->flags & X86_I_MEM) || !high_byte(i, i->rm) || !(extend || i->opsize == 1))
-		return false;
-	flags_for(t, f);
-	e_mov(e, 8, H_RAX, h);
-	if (extend) {
-		e8(e, 0x0f); e8(e, kd->kind == K_MOVZX_B ? 0xb6 : 0xbe); e8(e, 0xc4);	/* to eax */
-		if (kd->kind == K_MOVSX_B && i->opsize == 8) {
-			e8(e, 0x48); e8(e, 0x98);		/* cdqe */
-		}
-		if (i->opsize == 2)
-			e_store(e, 2, H_RAX, source(i->reg));
-		else
-			e_store(e, 8, H_RAX, source(i->reg));
-	} else if (kd->kind == K_TEST_EI) {
-		e8(e, 0xf6); e8(e, 0xc4); e8(e, i->imm);
-	} else {
-		e8(e, 0x80); e8(e, 0xc4 | kd->arg << 3); e8(e, i->imm);
-		if (kd->arg != 7)
-			e_mov(e, 8, h, H_RAX);
+	switch (kd->kind) {
+	case K_ALU_ER:
+		jit_high_two(t, i, f, kd->arg << 3, kd->arg == 7);
+		break;
+	case K_ALU_RE:
+		jit_high_two(t, i, f, kd->arg << 3 | 2, kd->arg == 7);
+		break;
+	case K_TEST_ER:
+		jit_high_two(t, i, f, 0x84, true);
+		break;
+	case K_MOV_ER:
+		jit_high_two(t, i, f, 0x88, false);
+		break;
+	case K_MOV_RE:
+		jit_high_two(t, i, f, 0x8a, false);
+		break;
+	case K_XCHG:
+		jit_high_exchange(t, i);
+		break;
+	case K_MOVZX_B: case K_MOVSX_B:
+		jit_high_extend(t, i, kd->kind == K_MOVSX_B);
+		break;
+	case K_ALU_EI:
+		jit_high_one(t, i, f, 0x80, kd->arg, true);
+		break;
+	case K_TEST_EI:
+		jit_high_one(t, i, f, 0xf6, 0, true);
+		break;
+	case K_MOV_EI:
+		jit_high_one(t, i, f, 0xc6, 0, true);
+		break;
+	case K_INC: case K_DEC:
+		jit_high_one(t, i, f, 0xfe, kd->kind == K_DEC, false);
+		break;
+	case K_NEG:
+		jit_high_one(t, i, f, 0xf6, 3, false);
+		break;
+	case K_NOT:
+		jit_high_one(t, i, f, 0xf6, 2, false);
+		break;
+	case K_SHIFT_I:
+		jit_high_one(t, i, f, 0xc0, kd->arg, true);
+		break;
+	case K_SHIFT_1:
+		jit_high_one(t, i, f, 0xd0, kd->arg, false);
+		break;
+	case K_SHIFT_C:
+		jit_high_one(t, i, f, 0xd2, kd->arg, false);
+		break;
+	default:	/* K_SETCC */
+		jit_high_one(t, i, f, OP_0F | 0x90 | kd->arg, 0, false);
 	}
-	flags_written(t, f);
-	return true;
 }
 
 static void emit_mov(struct tr *t, const struct x86_insn *i, const struct kind_of *kd)
@@ -901,11 +948,9 @@ static void emit_insn(struct tr *t, const struct x86_insn *i, const struct kind_
 {
 	u32 size = i->opsize, b = size == 1 ? 0 : 1;
 
-	switch (kd->kind) {
-	case K_ALU_EI: case K_TEST_EI: case K_MOVZX_B: case K_MOVSX_B:
-		if (emit_high_byte(t, i, kd, f))
-			return;
-		break;
+	if (uses_high_byte(i, kd)) {
+		emit_high_byte(t, i, kd, f);
+		return;
 	}
 	switch (kd->kind) {
 	case K_CALL:
@@ -918,6 +963,15 @@ static void emit_insn(struct tr *t, const struct x86_insn *i, const struct kind_
 		break;
 	case K_VZEROUPPER:
 		jit_emit_vzeroupper(t, i);
+		break;
+	case K_X87:
+		jit_emit_x87(t, i, f);
+		break;
+	case K_STRING:
+		jit_emit_string(t, i, kd->arg, f);
+		break;
+	case K_DIRECTION:
+		jit_emit_direction(t, kd->arg);
 		break;
 	case K_ALU_ER:
 		emit_e(t, i, f, kd->arg << 3 | b, i->reg, kd->arg == 7);
@@ -1012,6 +1066,7 @@ static void emit_insn(struct tr *t, const struct x86_insn *i, const struct kind_
 static void emit_slow(struct tr *t, struct slow *s)
 {
 	struct emit *e = &t->e;
+	u8 *go_on;
 
 	for (u32 n = 0; n < s->n; n++)
 		e_land(e, s->from[n]);
@@ -1024,6 +1079,10 @@ static void emit_slow(struct tr *t, struct slow *s)
 	if (s->end) {
 		leave(t, JIT_NEXT);
 		return;
+	}
+	if (jit_x87_after_handler(t, &t->b->insn[s->k], &go_on)) {
+		leave(t, JIT_NEXT);
+		e_land(e, go_on);
 	}
 	jit_move_vectors(t, s->cached, false);
 	if (s->flags & IN_HOST)

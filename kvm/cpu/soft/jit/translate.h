@@ -141,7 +141,7 @@ static inline void flags_to_slot(struct tr *t)
 {
 	if (!(t->flags & IN_SLOT))
 		save_flags(&t->e);
-	t->flags = IN_BOTH;
+	t->flags |= IN_SLOT;
 }
 
 static inline void flags_to_host(struct tr *t)
@@ -202,5 +202,31 @@ u32 jit_vectors_of(const struct x86_insn *i, bool written);	/* registers that it
 void jit_move_vectors(struct tr *t, u32 mask, bool store);
 /* Before C code or other blocks: the registers are in memory, and nothing is known. */
 void jit_vectors_home(struct tr *t);
+
+/* ---- x87.c: x87 and MMX ---- */
+
+bool jit_x87_ok(const struct x86_insn *i);
+void jit_emit_x87(struct tr *t, const struct x86_insn *i, const struct effect *f);
+/* Out of line, behind the instruction's handler: a jump (its displacement) to where translated code goes on, unless the
+ * unit is not ready now, which it relies on. false: i is none that this is about. */
+bool jit_x87_after_handler(struct tr *t, const struct x86_insn *i, u8 **go_on);
+
+/* ---- string.c ---- */
+
+enum { JIT_MOVS, JIT_STOS, JIT_LODS, JIT_CMPS, JIT_SCAS };
+
+bool jit_string_ok(const struct tr *t, const struct x86_insn *i, u32 op);
+void jit_emit_string(struct tr *t, const struct x86_insn *i, u32 op, const struct effect *f);
+void jit_emit_direction(struct tr *t, bool backward);		/* STD, CLD */
+
+/* ---- highbyte.c: AH to BH ---- */
+
+bool jit_high_rm(const struct x86_insn *i);
+bool jit_high_reg(const struct x86_insn *i);
+/* op: the opcode, of bytes, as the guest has it. */
+void jit_high_two(struct tr *t, const struct x86_insn *i, const struct effect *f, u32 op, bool compare);
+void jit_high_one(struct tr *t, const struct x86_insn *i, const struct effect *f, u32 op, u32 ext, bool imm);
+void jit_high_extend(struct tr *t, const struct x86_insn *i, bool sign);	/* MOVZX, MOVSX */
+void jit_high_exchange(struct tr *t, const struct x86_insn *i);
 
 #endif
