@@ -47,6 +47,7 @@ static inline bool anykvm_owns(int fd)
  *
  *   engine      ANYKVM_CPU_ENGINE   "interp" or "jit": who runs the guest's code
  *   perf-map    ANYKVM_PERF_MAP     "1": translated code is named by its guest address, for perf(1)
+ *   stats       ANYKVM_STATS        "1": a virtual machine tells at its end what its processors counted
  *
  * Returns 0; -ENOENT: no such name; -EINVAL: no such value; another -errno where it cannot be done.
  */

@@ -200,6 +200,7 @@ enum kvm_request {
 };
 
 #define KVM_STALE_CODE_MAX	16
+#define KVM_EXIT_COUNTERS	64	/* more than there are reasons */
 
 struct kvm_vcpu {
 	struct x86_cpu cpu;		/* first: the processor's hot state */
@@ -221,6 +222,7 @@ struct kvm_vcpu {
 	u32 leaves;			/* bumped on each leave */
 	struct os_event wake;		/* set by kvm_vcpu_kick; a halted vCPU sleeps on it */
 	struct os_sigmask sigmask;
+	u64 exits[KVM_EXIT_COUNTERS];	/* how often KVM_RUN ended, by exit_reason */
 	struct kvm_memslots *slots;	/* what this vCPU runs with, valid IN_GUEST */
 	u32 last_slot;			/* index of the slot last found: guests dwell */
 

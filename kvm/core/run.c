@@ -166,6 +166,7 @@ int kvm_vcpu_run(struct kvm_vcpu *v)
 	if (r == -EINTR)
 		v->run->exit_reason = KVM_EXIT_INTR;
 out:
+	v->exits[READ_ONCE(v->run->exit_reason) % KVM_EXIT_COUNTERS]++;
 	x86_run_end(v);
 	os_sigmask_leave(&v->sigmask, old_mask);
 	return r;

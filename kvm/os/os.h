@@ -135,6 +135,10 @@ int os_perf_map_open(void);
 void os_perf_map_add(const void *code, size_t size, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* A line for such people: to standard error, or where os_show_to said. */
+void os_show(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+int os_show_to(const char *path);	/* a file, emptied first. 0 or -errno */
+
 /* ---- random, log ---- */
 void os_random(void *p, size_t n);
 void os_log(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -224,6 +224,7 @@ struct x86_cpu {
 
 	struct x86_tlb_entry *tlbs[X86_NR_TLBS];
 	struct x86_mmu *mmu;		/* the MMU's cold part: mmu.c */
+	u64 tlb_misses;			/* how often the software TLB had to be filled */
 	struct x86_lapic *lapic;	/* NULL: no in-kernel local APIC */
 	struct x86_pv *pv;		/* kvmclock, steal time, PV EOI: pv.c */
 	struct x86_msrs *msrs;		/* the cold MSRs, MTRRs and machine check banks included: msr.c */

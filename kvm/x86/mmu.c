@@ -552,6 +552,7 @@ int x86_translate(struct x86_cpu *c, u64 lin, enum x86_access acc, bool sys, str
 		map->host = (u8 *)(lin + e->addend);
 		return X86_OK;
 	}
+	c->tlb_misses++;
 	if (sys)
 		access |= X86_WALK_IMPLICIT;
 	if (acc == X86_WRITE)

@@ -34,6 +34,7 @@ static void empty(struct x86_cpu *c)
 	memset(ic->pages, 0, sizeof(ic->pages));
 	ic->used = 0;
 	ic->reset = false;
+	s->stats.flushes++;
 }
 
 /* What the instructions of a stale block become. */
@@ -91,6 +92,7 @@ void soft_icache_drop_page(struct x86_cpu *c, u64 host)
 
 	if (!page)
 		return;
+	((struct soft_vcpu *)c->soft)->stats.page_drops++;
 	*link = page->next;
 	for (struct soft_block *b = page->blocks; b; b = b->page_next) {
 		unhash(ic, b);
@@ -228,6 +230,7 @@ struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host)
 	decode_block(c, host, b);
 	if (!b->n)
 		return NULL;
+	soft_stats_decoded(&((struct soft_vcpu *)c->soft)->stats, b->n, b->bytes);
 	arena_take(ic, sizeof(*b) + b->n * sizeof(b->insn[0]) + b->bytes);
 	b->epoch = ic->epoch;
 	b->jit_slot = b->jit_host = NULL;

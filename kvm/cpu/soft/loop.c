@@ -260,6 +260,7 @@ static int stopped(struct x86_cpu *c, const struct x86_insn *i, int r, u8 shadow
 static bool run_translated(struct x86_cpu *c, struct soft_block *b, int *next)
 {
 	struct soft_vcpu *s = c->soft;
+	u64 start;
 	int r;
 
 	if (unlikely(s->jit->unwatched || (b->mode != X86_MODE_64 && !jit_flat(c))))
@@ -267,7 +268,9 @@ static bool run_translated(struct x86_cpu *c, struct soft_block *b, int *next)
 	if (!b->jit_slot) {
 		if (b->runs >= JIT_HOT || ++b->runs < JIT_HOT)
 			return false;
+		start = soft_stats_clock(&s->stats);
 		jit_translate(c, b);
+		s->stats.clock_translating += soft_stats_clock(&s->stats) - start;
 		if (!b->jit_slot)
 			return false;
 		soft_icache_translated(b);
@@ -275,7 +278,9 @@ static bool run_translated(struct x86_cpu *c, struct soft_block *b, int *next)
 	*next = GO_ON;
 	if (b->page->epoch != s->icache.epoch && !soft_icache_check_page(c, b))
 		return true;
+	start = soft_stats_clock(&s->stats);
 	r = jit_run(c, b);
+	s->stats.clock_code += soft_stats_clock(&s->stats) - start;
 	if (r != JIT_NEXT)
 		*next = stopped(c, s->jit->insn, r, 0);
 	return true;
@@ -333,7 +338,9 @@ int soft_run(struct kvm_vcpu *v)
 	struct x86_cpu *c = &v->cpu;
 	struct soft_vcpu *s = c->soft;
 	int r = GO_ON, blocks = BLOCKS_AT_A_TIME;
+	u64 start = soft_stats_clock(&s->stats);
 
+	s->stats.entries++;
 	s->icache.epoch++;
 	if (s->jit)
 		jit_begin(s->jit);
@@ -353,5 +360,6 @@ int soft_run(struct kvm_vcpu *v)
 			r = run_block(c, 0);
 	}
 	soft_fpu_leave(c);
+	s->stats.clock_all += soft_stats_clock(&s->stats) - start;
 	return r;
 }

@@ -25,12 +25,26 @@ static int set_engine(const char *value)
 	return 0;
 }
 
+static int set_flag(const char *value, bool *flag)
+{
+	if (strcmp(value, "0") && strcmp(value, "1"))
+		return -EINVAL;
+	*flag = *value == '1';
+	return 0;
+}
+
 /* Opened at once, so that whoever asks learns whether it works; there is no way back. */
 static int set_perf_map(const char *value)
 {
-	if (!strcmp(value, "0"))
-		return 0;
-	return strcmp(value, "1") ? -EINVAL : os_perf_map_open();
+	bool wanted;
+	int r = set_flag(value, &wanted);
+
+	return r || !wanted ? r : os_perf_map_open();
+}
+
+static int set_stats(const char *value)
+{
+	return set_flag(value, &options.stats);
 }
 
 static const struct setting {
@@ -39,6 +53,7 @@ static const struct setting {
 } settings[] = {
 	{ "engine", "ANYKVM_CPU_ENGINE", "interp or jit", set_engine },
 	{ "perf-map", "ANYKVM_PERF_MAP", "0 or 1", set_perf_map },
+	{ "stats", "ANYKVM_STATS", "0 or 1", set_stats },
 };
 
 int anykvm_set_option(const char *name, const char *value)

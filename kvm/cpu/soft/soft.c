@@ -6,22 +6,21 @@
 
 static int soft_vm_create(struct kvm *kvm)
 {
-	struct soft_options options;
-	struct soft_vm *vm;
-	int r = soft_get_options(&options);
+	struct soft_vm *vm = os_alloc(sizeof(*vm));
+	int r;
 
-	if (r)
-		return r;
-	vm = os_alloc(sizeof(*vm));
 	if (!vm)
 		return -ENOMEM;
-	r = x86_decoder_init(&vm->decoder, soft_host_exec);
+	r = soft_get_options(&vm->options);
+	if (!r && vm->options.stats)
+		r = soft_stats_start(&vm->stats);
+	if (!r)
+		r = x86_decoder_init(&vm->decoder, soft_host_exec);
 	if (r)
 		goto out_free;
 	r = soft_vector_vm_create(&vm->vector);
 	if (r)
 		goto out_decoder;
-	vm->jit = options.jit;
 	kvm->cpu = vm;
 	kvm->arch.decoder = &vm->decoder;
 	return 0;
@@ -29,6 +28,7 @@ static int soft_vm_create(struct kvm *kvm)
 out_decoder:
 	x86_decoder_free(&vm->decoder);
 out_free:
+	soft_stats_free(&vm->stats);
 	os_free(vm);
 	return r;
 }
@@ -37,6 +37,9 @@ static void soft_vm_destroy(struct kvm *kvm)
 {
 	struct soft_vm *vm = kvm->cpu;
 
+	if (vm->options.stats)
+		soft_stats_show(kvm);
+	soft_stats_free(&vm->stats);
 	soft_vector_vm_destroy(&vm->vector);
 	x86_decoder_free(&vm->decoder);
 	os_free(vm);
@@ -52,18 +55,22 @@ static int soft_vcpu_create(struct kvm_vcpu *v)
 
 	if (!s)
 		return -ENOMEM;
-	r = soft_icache_init(&s->icache);
+	r = vm->options.stats ? soft_stats_start(&s->stats) : 0;
+	if (!r)
+		r = soft_icache_init(&s->icache);
 	if (r) {
+		soft_stats_free(&s->stats);
 		os_free(s);
 		return r;
 	}
 	v->cpu.soft = s;
 	v->cpu.decoder = v->kvm->arch.decoder;
 	v->cpu.vector = vm->vector;
-	if (vm->jit) {
+	if (vm->options.jit) {
 		s->jit = jit_create(&v->cpu);
 		if (!s->jit) {
 			soft_icache_free(&s->icache);
+			soft_stats_free(&s->stats);
 			os_free(s);
 			v->cpu.soft = NULL;
 			return -ENOMEM;
@@ -76,6 +83,9 @@ static void soft_vcpu_destroy(struct kvm_vcpu *v)
 {
 	struct soft_vcpu *s = v->cpu.soft;
 
+	if (s->stats.rows)
+		soft_stats_add(v);
+	soft_stats_free(&s->stats);
 	jit_destroy(s->jit);
 	soft_icache_free(&s->icache);
 	os_free(s);

@@ -12,6 +12,7 @@
 #define KVM_CPU_SOFT_H
 
 #include "kvm/core/kvm.h"
+#include "kvm/cpu/soft/inspect.h"
 #include "kvm/cpu/soft/vector.h"
 #include "kvm/x86/mem.h"
 
@@ -74,11 +75,13 @@ struct soft_vcpu {
 	struct soft_icache icache;
 	struct soft_block *current;	/* the block that is running */
 	struct soft_jit *jit;		/* NULL: interpret only */
+	struct soft_stats stats;
 };
 
 /* What hangs on kvm->cpu. */
 struct soft_vm {
-	bool jit;			/* its vCPUs translate */
+	struct soft_options options;
+	struct soft_stats stats;	/* of vCPUs that are gone */
 	struct x86_decoder decoder;
 	struct soft_vector *vector;	/* x87 and vector instructions */
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What helps people to look inside: settings from the environment, names of code for profilers. */
+/* What helps people to look inside: settings from the environment, names of code for profilers,
+ * lines for people. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -14,6 +15,35 @@ const char *os_setting(const char *name)
 	const char *value = secure_getenv(name);
 
 	return value && *value ? value : NULL;
+}
+
+static int show_fd = STDERR_FILENO;
+
+int os_show_to(const char *path)
+{
+	int saved = errno, fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
+	int r = fd < 0 ? -errno : 0;
+
+	if (fd >= 0)
+		WRITE_ONCE(show_fd, fd);	/* the one before may be in use */
+	errno = saved;
+	return r;
+}
+
+/* One write a line, so that lines of several threads do not mix. */
+void os_show(const char *fmt, ...)
+{
+	int saved = errno, n;
+	char line[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	n = vsnprintf(line, sizeof(line) - 1, fmt, ap);
+	va_end(ap);
+	n = min(max(n, 0), (int)sizeof(line) - 2);
+	line[n++] = '\n';
+	(void)!write(READ_ONCE(show_fd), line, n);
+	errno = saved;
 }
 
 static int perf_map = -1;

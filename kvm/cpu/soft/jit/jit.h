@@ -48,7 +48,6 @@ struct soft_jit {
 	bool unwatched;			/* no timer was to be had: interpret meanwhile */
 	struct x86_cpu *cpu;
 	u64 epoch;			/* on top of keys */
-	u64 blocks, bytes, flushes;	/* translated */
 	u8 kind[];			/* by row of the table: translate.c's */
 };
 
@@ -79,6 +78,8 @@ void jit_forget_targets(struct soft_jit *j);
 
 /* ---- translate.c, stubs.c ---- */
 void jit_classify(struct soft_jit *j);
+/* Are there forms of the row that become host code? */
+bool jit_knows_row(const struct soft_jit *j, u32 row);
 /* Emits b's code; false: it did not fit. */
 bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *e, struct soft_block *b);
 void jit_emit_stubs(struct soft_jit *j, struct emit *e);

@@ -89,8 +89,6 @@ void jit_empty(struct soft_jit *j)
 {
 	jit_forget_targets(j);
 	j->from = NULL;
-	if (j->used != j->start)
-		j->flushes++;
 	j->used = j->start;
 }
 
@@ -124,8 +122,6 @@ void jit_translate(struct x86_cpu *c, struct soft_block *b)
 			   j->code.rx - j->code.rw };
 	if (!jit_emit_block(c, j, &e, b))
 		return;
-	j->bytes += e.p - (j->code.rw + j->used);
-	j->blocks++;
 	soft_show_translation(c, b, j->code.rx + j->used, e.p - (j->code.rw + j->used));
 	j->used = ALIGN_UP((size_t)(e.p - j->code.rw), 16);
 }
@@ -173,6 +169,7 @@ int jit_run(struct x86_cpu *c, struct soft_block *b)
 	r = enter(c, b->jit_slot);
 	x86_flags_set(c, c->jit.flags);
 	if (r == JIT_LINK) {
+		s->stats.links++;
 		j->from = c->jit.block;
 		j->link_rip = c_rip(c);
 		r = JIT_NEXT;
@@ -189,8 +186,11 @@ void *jit_find(struct x86_cpu *c, u64 lin)
 	u64 host = lin + e->addend;
 	struct soft_block *b = s->icache.front[soft_hash(host, c->mode, SOFT_FRONT_BITS)];
 
-	if (!x86_tlb_hit(c, lin, 1, e->ex) || !b || b->host != host || b->mode != c->mode || !b->jit_slot)
+	s->stats.finds++;
+	if (!x86_tlb_hit(c, lin, 1, e->ex) || !b || b->host != host || b->mode != c->mode || !b->jit_slot) {
+		s->stats.lost++;
 		return NULL;
+	}
 	if (b->page->epoch != s->icache.epoch && !soft_icache_check_page(c, b))
 		return NULL;
 	*target_slot(s->jit, host) = (struct jit_target){ host ^ c->jit.epoch, b->jit_slot };
@@ -202,6 +202,8 @@ int jit_exec(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b)
 	struct soft_vcpu *s = c->soft;
 	int r;
 
+	if (unlikely(s->stats.rows))
+		soft_stats_handled(s, i);
 	s->current = b;
 	r = i->fn(c, i);
 	s->current = NULL;

@@ -94,6 +94,11 @@ void jit_classify(struct soft_jit *j)
 	}
 }
 
+bool jit_knows_row(const struct soft_jit *j, u32 row)
+{
+	return j->kind[row] != NOT_DONE;
+}
+
 /* ---- the stack ---- */
 
 static struct loc stack(struct tr *t, s32 disp, bool write)
