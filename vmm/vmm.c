@@ -77,6 +77,8 @@ static int create_pci_devices(struct machine *m, struct vmm_error *error)
 
 	for (unsigned int i = 0; i < m->config->disk_count && !err; i++)
 		err = virtio_blk_create(m, &m->config->disks[i], error);
+	for (unsigned int i = 0; i < m->config->share_count && !err; i++)
+		err = virtio_fs_create(m, &m->config->shares[i], error);
 	return err ? err : virtio_rng_create(m, error);
 }
 

@@ -21,6 +21,41 @@ struct disk_config {
 	bool ephemeral;		/* the guest's writes are forgotten at the end */
 };
 
+/* A directory of the host's that the guest mounts: mount -t virtiofs TAG /mnt. */
+struct share_config {
+	const char *path;
+	const char *tag;	/* what the guest calls it, 1 to 36 bytes; NULL: share0, share1, … */
+	bool readonly;
+};
+
+/* Sockets between host and guest, without a network. See vmm/dev/virtio/virtio_vsock.c. */
+struct vsock_config {
+	const char *path;	/* a Unix socket to be made; the guest's port P is at path_P */
+	uint32_t cid;		/* the guest's address, from 3 on; 0: 3 */
+};
+
+/* A port of the virtio console, which the guest finds as /dev/virtio-ports/NAME. */
+struct channel_config {
+	const char *name;	/* org.qemu.guest_agent.0 */
+	const char *path;	/* a Unix socket to be made, the host's end */
+};
+
+/* Memory that the guest gives back. */
+struct balloon_config {
+	uint64_t size;		/* what the guest is to keep; 0: all. Can be changed as it runs */
+};
+
+enum watchdog_action {
+	WATCHDOG_RESET,
+	WATCHDOG_POWEROFF,
+	WATCHDOG_PAUSE,
+	WATCHDOG_NONE,		/* says so, and lets it hang */
+};
+
+struct watchdog_config {
+	unsigned int action;	/* enum watchdog_action */
+};
+
 enum vm_console {
 	VM_CONSOLE_SERIAL,	/* stdio is COM1 (guest: console=ttyS0) */
 	VM_CONSOLE_VIRTIO,	/* stdio is a virtio console (guest: console=hvc0) */
@@ -36,6 +71,13 @@ struct vm_config {
 	const struct disk_config *disks;
 	unsigned int disk_count;
 	const struct kvm_provider *provider;	/* who runs the guest */
+	const struct share_config *shares;
+	unsigned int share_count;
+	const struct channel_config *channels;
+	unsigned int channel_count;
+	const struct vsock_config *vsock;	/* or NULL */
+	const struct balloon_config *balloon;	/* or NULL */
+	const struct watchdog_config *watchdog;	/* or NULL */
 	bool no_reboot;		/* a guest's reset ends the run */
 	enum vm_console console;
 };

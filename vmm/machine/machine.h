@@ -154,6 +154,7 @@ int pci_host_create(struct machine *m, struct vmm_error *error);
 struct char_backend;
 int virtio_blk_create(struct machine *m, const struct disk_config *disk, struct vmm_error *error);
 int virtio_rng_create(struct machine *m, struct vmm_error *error);
+int virtio_fs_create(struct machine *m, const struct share_config *share, struct vmm_error *error);
 int virtio_console_create(struct machine *m, struct char_backend *backend,
 			  struct vmm_error *error);
 

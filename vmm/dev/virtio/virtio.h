@@ -192,6 +192,8 @@ extern const struct state_table virtio_device_state;
 int virtio_blk_new(struct machine *machine, const struct disk_config *disk,
 		   struct virtio_device **vdev, struct vmm_error *error);
 int virtio_rng_new(struct machine *machine, struct virtio_device **vdev, struct vmm_error *error);
+int virtio_fs_new(struct machine *machine, const struct share_config *share,
+		  struct virtio_device **vdev, struct vmm_error *error);
 int virtio_console_new(struct machine *machine, struct char_backend *backend,
 		       struct virtio_device **vdev, struct vmm_error *error);
 
