@@ -198,6 +198,38 @@ static long set_tsc_khz(struct api_call *c)
 	return 0;
 }
 
+/* The only attribute: the TSC's offset, which says more than its value when that goes on meanwhile. */
+static bool has_attr(const struct kvm_device_attr *a)
+{
+	return a->group == KVM_VCPU_TSC_CTRL && a->attr == KVM_VCPU_TSC_OFFSET;
+}
+
+static long has_device_attr(struct api_call *c)
+{
+	return has_attr(c->data) ? 0 : -ENXIO;
+}
+
+static long get_device_attr(struct api_call *c)
+{
+	const struct kvm_device_attr *a = c->data;
+	u64 offset = c->v->cpu.tsc_offset;
+
+	return has_attr(a) ? os_copy_to_user(a->addr, &offset, sizeof(offset)) : -ENXIO;
+}
+
+static long set_device_attr(struct api_call *c)
+{
+	const struct kvm_device_attr *a = c->data;
+	u64 offset;
+
+	if (!has_attr(a))
+		return -ENXIO;
+	if (os_copy_from_user(&offset, a->addr, sizeof(offset)))
+		return -EFAULT;
+	x86_set_tsc_offset(&c->v->cpu, offset);
+	return 0;
+}
+
 static long kvmclock_ctrl(struct api_call *c)
 {
 	return kvm_pv_clock_stopped(c->v);
@@ -227,12 +259,18 @@ static long set_vapic_addr(struct api_call *c)
 	return c->v->cpu.lapic ? kvm_lapic_set_vapic(c->v, a->vapic_addr) : -EINVAL;
 }
 
+static long get_stats_fd(struct api_call *c)
+{
+	return kvm_vcpu_stats_fd(c->v);
+}
+
 /* These need no guest memory, or (KVM_RUN, KVM_TRANSLATE) enter by themselves. */
 static const struct api_row outside_rows[] = {
 	API_ROW(KVM_RUN, NONE, run),
 	API_ROW(KVM_TRANSLATE, INOUT(struct kvm_translation), translate),
 	API_ROW(KVM_SET_SIGNAL_MASK, NONE, set_signal_mask),
 	API_ROW(KVM_ENABLE_CAP, IN(struct kvm_enable_cap), enable_cap),
+	API_ROW(KVM_GET_STATS_FD, NONE, get_stats_fd),
 };
 
 static const struct api_row rows[] = {
@@ -272,6 +310,9 @@ static const struct api_row rows[] = {
 	API_ROW(KVM_GET_TSC_KHZ, NONE, get_tsc_khz),
 	API_ROW(KVM_SET_TSC_KHZ, NONE, set_tsc_khz),
 	API_ROW(KVM_KVMCLOCK_CTRL, NONE, kvmclock_ctrl),
+	API_ROW(KVM_HAS_DEVICE_ATTR, IN(struct kvm_device_attr), has_device_attr),
+	API_ROW(KVM_GET_DEVICE_ATTR, IN(struct kvm_device_attr), get_device_attr),
+	API_ROW(KVM_SET_DEVICE_ATTR, IN(struct kvm_device_attr), set_device_attr),
 };
 
 /* No row has this for a result. */

@@ -2,6 +2,7 @@
 /* ioctls of a VM. */
 #include "kvm/api/api.h"
 #include "kvm/x86/irqchip.h"
+#include "kvm/x86/msr.h"
 
 #define MIN_MMU_PAGES	64	/* Linux's KVM_MIN_ALLOC_MMU_PAGES */
 
@@ -352,6 +353,16 @@ static long get_tsc_khz(struct api_call *c)
 
 /* ---- the rest ---- */
 
+static long get_stats_fd(struct api_call *c)
+{
+	return kvm_vm_stats_fd(c->kvm);
+}
+
+static long set_msr_filter(struct api_call *c)
+{
+	return kvm_set_msr_filter(c->kvm, c->data);
+}
+
 static long check_extension(struct api_call *c)
 {
 	return api_check_extension(c->kvm, c->arg);
@@ -402,6 +413,8 @@ static const struct api_row rows[] = {
 	API_ROW(KVM_SET_CLOCK, IN(struct kvm_clock_data), set_clock),
 	API_ROW(KVM_SET_TSC_KHZ, NONE, set_tsc_khz),
 	API_ROW(KVM_GET_TSC_KHZ, NONE, get_tsc_khz),
+	API_ROW(KVM_GET_STATS_FD, NONE, get_stats_fd),
+	API_ROW(KVM_X86_SET_MSR_FILTER, IN(struct kvm_msr_filter), set_msr_filter),
 	API_ROW(KVM_CHECK_EXTENSION, NONE, check_extension),
 	API_ROW(KVM_ENABLE_CAP, IN(struct kvm_enable_cap), enable_cap),
 	API_ROW(KVM_CREATE_DEVICE, IN(struct kvm_create_device), create_device),

@@ -146,6 +146,29 @@ int kvm_ioeventfd(struct kvm *kvm, const struct kvm_ioeventfd *args);
 int kvm_eventfds_init(struct kvm *kvm);
 void kvm_eventfds_destroy(struct kvm *kvm);
 
+/* ---- statistics: stats.c ---- */
+
+enum { KVM_STAT_VM_REMOTE_TLB_FLUSH, KVM_NR_VM_STATS };
+enum {
+	KVM_STAT_EXITS,			/* guest code was left */
+	KVM_STAT_IO_EXITS, KVM_STAT_MMIO_EXITS, KVM_STAT_SIGNAL_EXITS,	/* for the VMM */
+	KVM_STAT_HALT_EXITS, KVM_STAT_HALT_WAKEUP,
+	KVM_STAT_IRQ_INJECTIONS, KVM_STAT_NMI_INJECTIONS, KVM_STAT_HYPERCALLS,
+	KVM_NR_VCPU_STATS,
+};
+
+/* Counters of a VM or a vCPU. */
+struct kvm_stats {
+	u64 *data;			/* own, or the file's once there is one */
+	struct os_shared *shared;
+	u64 own[KVM_NR_VCPU_STATS];
+};
+void kvm_stats_init(struct kvm_stats *s);
+void kvm_stats_destroy(struct kvm_stats *s);
+/* KVM_GET_STATS_FD: a descriptor, or -errno. The vCPU's: v->lock is held. */
+long kvm_vm_stats_fd(struct kvm *kvm);
+long kvm_vcpu_stats_fd(struct kvm_vcpu *v);
+
 /* ---- the VM ---- */
 
 struct kvm_irq_state;
@@ -170,6 +193,7 @@ struct kvm {
 	u32 dirty_ring_size;		/* bytes a vCPU; 0: none */
 	u32 manual_dirty_protect;
 	u32 max_vcpu_id;
+	struct kvm_stats stats;
 	bool dead;			/* a bug was met; every ioctl gives -EIO */
 	struct x86_vm arch;
 };
@@ -230,6 +254,7 @@ struct kvm_vcpu {
 	u32 nr_stale;			/* > KVM_STALE_CODE_MAX: all */
 	gfn_t stale_code[KVM_STALE_CODE_MAX];
 
+	struct kvm_stats stats;		/* v's thread's */
 	struct kvm_dirty_gfn *dirty_ring;
 	u32 dirty_index, dirty_reset_index;
 };
@@ -275,6 +300,13 @@ void kvm_vcpu_reload_slots(struct kvm_vcpu *v);		/* serving KVM_REQ_SLOTS: no po
 
 /* KVM_RUN. 0 with run->exit_reason set, -EINTR, -EFAULT, -ENOEXEC, … : run.c */
 int kvm_vcpu_run(struct kvm_vcpu *v);
+
+static inline void kvm_count(struct kvm_vcpu *v, u32 stat)
+{
+	u64 *at = &v->stats.data[stat];
+
+	WRITE_ONCE(*at, *at + 1);
+}
 
 /* ---- ioctls: kvm/api/. arg is the user's address or value; result or -errno ---- */
 long kvm_system_ioctl(u32 cmd, u64 arg);

@@ -36,6 +36,7 @@ static int sleep_until_event(struct kvm_vcpu *v)
 				kvm_lapic_run_timer(v);
 			if (atomic_xchg(&c->ev.pv_unhalted, false) || x86_wakes(v)) {
 				c->mp_state = KVM_MP_STATE_RUNNABLE;
+				kvm_count(v, KVM_STAT_HALT_WAKEUP);
 				return 0;
 			}
 			if (c->lapic)
@@ -62,9 +63,10 @@ static bool core_exit(struct kvm_vcpu *v)
 	}
 	if (c->halted) {
 		c->halted = false;
-		if (c->lapic) {
+		kvm_count(v, KVM_STAT_HALT_EXITS);
+		if (c->lapic || (READ_ONCE(v->kvm->arch.disabled_exits) & KVM_X86_DISABLE_EXITS_HLT)) {
 			/* While asleep, guest memory is not looked at: is the EOI that it holds given? */
-			if (kvm_pv_eoi_take(v))
+			if (c->lapic && kvm_pv_eoi_take(v))
 				kvm_lapic_eoi(v);
 			c->mp_state = KVM_MP_STATE_HALTED;
 			return false;
@@ -132,6 +134,7 @@ static int run_loop(struct kvm_vcpu *v)
 		r = x86_inject_events(v);
 		if (!r && !core_exit(v)) {
 			r = v->kvm->ops->run(v);
+			kvm_count(v, KVM_STAT_EXITS);
 			if (r == KVM_RUN_AGAIN && !core_exit(v)) {
 next:
 				kvm_vcpu_leave(v);
@@ -151,20 +154,20 @@ int kvm_vcpu_run(struct kvm_vcpu *v)
 	u64 old_mask = 0;
 	int r;
 
-	if (READ_ONCE(v->run->kvm_valid_regs) || READ_ONCE(v->run->kvm_dirty_regs))
-		return -EINVAL;		/* KVM_CAP_SYNC_REGS is not offered */
 	os_sigmask_enter(&v->sigmask, &old_mask);
 
-	x86_io_complete(c);
 	r = x86_run_begin(v);
 	if (r)
 		goto out;
+	x86_io_complete(c);
 	/* The rest of a store that the VMM has seen in part. */
 	if (x86_io_exit_next_write(c))
 		goto out;
 	r = run_loop(v);
-	if (r == -EINTR)
+	if (r == -EINTR) {
 		v->run->exit_reason = KVM_EXIT_INTR;
+		kvm_count(v, KVM_STAT_SIGNAL_EXITS);
+	}
 out:
 	v->exits[READ_ONCE(v->run->exit_reason) % KVM_EXIT_COUNTERS]++;
 	x86_run_end(v);

@@ -54,6 +54,7 @@ int kvm_create_vcpu(struct kvm *kvm, u32 id, void *run, size_t run_size, struct 
 	v->pio_data = (u8 *)run + KVM_PIO_PAGE_OFFSET * PAGE_SIZE;
 	v->coalesced = (void *)((u8 *)run + KVM_COALESCED_MMIO_PAGE_OFFSET * PAGE_SIZE);
 	v->run_size = run_size;
+	kvm_stats_init(&v->stats);
 
 	os_mutex_lock(&kvm->lock);
 	r = -EINVAL;
@@ -90,6 +91,7 @@ void kvm_free_vcpu(struct kvm_vcpu *v)
 	v->kvm->ops->vcpu_destroy(v);
 	kvm_x86_vcpu_free(v);
 	os_event_destroy(&v->wake);
+	kvm_stats_destroy(&v->stats);
 	os_fd_unmap(v->run, v->run_size);
 	os_free(v);
 }
@@ -186,6 +188,7 @@ void kvm_request_all_and_wait(struct kvm *kvm, enum kvm_request req, struct kvm_
 
 	if (except && load_acquire(&kvm->nr_vcpus) == 1)
 		return;
+	atomic_add(&load_acquire(&kvm->stats.data)[KVM_STAT_VM_REMOTE_TLB_FLUSH], 1);
 	if (except) {
 		__atomic_store_n(&except->mode, WAITING, __ATOMIC_SEQ_CST);
 		tell_waiters(except);

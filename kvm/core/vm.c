@@ -4,6 +4,7 @@
  */
 #include "kvm/core/kvm.h"
 #include "kvm/x86/irqchip.h"
+#include "kvm/x86/msr.h"
 
 static void destroy(struct kvm *kvm)
 {
@@ -21,8 +22,10 @@ static void destroy(struct kvm *kvm)
 	kvm_buses_destroy(kvm);
 	kvm_irq_routing_destroy(kvm);
 	kvm_memslots_destroy(kvm);
+	kvm_msr_filter_destroy(kvm);
 	if (kvm->cpu)
 		kvm->ops->vm_destroy(kvm);
+	kvm_stats_destroy(&kvm->stats);
 	os_free(kvm);
 }
 
@@ -39,6 +42,7 @@ struct kvm *kvm_create_vm(unsigned long type, int *error)
 	if (!kvm)
 		return NULL;
 	kvm->refs = 1;
+	kvm_stats_init(&kvm->stats);
 	kvm->ops = &soft_cpu_ops;
 	kvm->max_vcpu_id = KVM_MAX_VCPU_ID;
 	kvm->arch.default_tsc_khz = os_tsc_khz();

@@ -65,6 +65,7 @@ u64 os_time_ns(void);			/* CLOCK_MONOTONIC */
 u64 os_boottime_ns(void);		/* CLOCK_BOOTTIME */
 u64 os_realtime_ns(void);		/* CLOCK_REALTIME */
 u64 os_thread_steal_ns(void);		/* time this thread was runnable but waited for a CPU */
+u32 os_process_id(void);		/* whose objects these are, as its system numbers it */
 u32 os_nr_cpus(void);			/* of the host, on line */
 u32 os_tsc_khz(void);			/* the host's time-stamp counter's rate, measured once */
 static inline u64 os_rdtsc(void)
@@ -113,6 +114,13 @@ int os_fd_publish(struct os_fd *f, const struct os_fd_ops *ops, void *obj);
 void os_fd_discard(struct os_fd *f);	/* instead of publishing; *mem goes too */
 /* The memory of a published descriptor outlives it: it goes with the object. */
 void os_fd_unmap(void *mem, size_t size);
+
+/* ---- memory that others may read through descriptors of their own ---- */
+struct os_shared;
+/* Zeroed, at *mem here. 0, -EMFILE, -ENFILE, -ENOMEM. */
+int os_shared_create(const char *name, size_t size, struct os_shared **out, void **mem);
+int os_shared_open(struct os_shared *s);	/* a new descriptor for the caller of the API, or -errno */
+void os_shared_destroy(struct os_shared *s);	/* NULL is fine; what was opened can still be read */
 
 /* ---- the caller's memory ---- */
 /* ioctl arguments. 0 or -EFAULT, whatever the pointer. */

@@ -279,6 +279,7 @@ void x86_reset(struct x86_cpu *c, bool init)
 	/* INIT and SIPI themselves stay: their latch is the caller's. */
 	c->ev.exception_pending = false;
 	c->ev.interrupt_injected = false;
+	WRITE_ONCE(c->ev.nmi_queued, 0);
 	c->ev.nmi_pending = 0;
 	c->ev.nmi_masked = false;
 	c->ev.triple_fault = false;

@@ -77,20 +77,22 @@ struct x86_fault {
 };
 
 /*
- * Accesses to devices by the instruction at hand. Reads already answered are replayed when the
- * instruction runs again; writes go to the VMM after it is done.
+ * Accesses to devices by the instruction at hand, and what else the VMM is asked on its behalf. Reads already
+ * answered are replayed when the instruction runs again; writes go to the VMM after it is done.
  */
 #define X86_IO_FRAGMENTS	8
+/* Where the answer that the VMM owes will be in kvm_run; it becomes reads[nr_reads]. */
+enum x86_io_wait { X86_WAIT_NONE, X86_WAIT_MMIO, X86_WAIT_PIO, X86_WAIT_MSR, X86_WAIT_HYPERCALL };
 struct x86_io_fragment {
 	u64 addr;
 	u8 len;
+	bool refused;			/* an MSR: #GP instead of a value */
 	u8 data[8];
 };
 struct x86_io {
 	u8 nr_reads, next_read;
 	u8 nr_writes, next_write;
-	bool read_pending;		/* reads[nr_reads] waits for the VMM's answer (MMIO) */
-	bool pio_pending;		/* run->io waits for the VMM's answer */
+	u8 wait;			/* enum x86_io_wait */
 	u32 pio_count;			/* elements answered by the VMM for INS, not yet stored */
 	u32 pio_next;
 	struct x86_io_fragment reads[X86_IO_FRAGMENTS];
@@ -194,7 +196,8 @@ struct x86_cpu {
 		bool interrupt_injected;	/* KVM_INTERRUPT, or taken from a chip and not yet delivered */
 		u8 interrupt_vector;
 		bool interrupt_soft;
-		u8 nmi_pending;
+		u32 nmi_queued;			/* sent by other threads; x86_queue_nmi */
+		u8 nmi_pending;			/* to be taken; v's thread's */
 		bool nmi_masked;
 		bool smi_pending, smm, smi_latched;
 		bool triple_fault;
@@ -323,8 +326,11 @@ void x86_reset_msrs(struct x86_cpu *c);		/* power-on values: x86_reset's */
 void x86_set_tsc_khz(struct x86_cpu *c, u32 khz);	/* the guest's rate; the TSC's value stays */
 /* Writes the time-stamp counter. A value close to what another vCPU just got is taken to mean "the same". */
 void x86_write_tsc(struct x86_cpu *c, u64 val, bool host);
-int x86_get_msr(struct x86_cpu *c, u32 index, u64 *val, bool host);	/* host: from the API. 0, X86_FAULT */
-int x86_set_msr(struct x86_cpu *c, u32 index, u64 val, bool host);
+void x86_set_tsc_offset(struct x86_cpu *c, u64 offset);	/* from the host's, scaled */
+/* host: from the API. UNKNOWN: there is no such MSR. */
+enum x86_msr_result { X86_MSR_OK, X86_MSR_REFUSED, X86_MSR_UNKNOWN, X86_MSR_FILTERED };
+enum x86_msr_result x86_get_msr(struct x86_cpu *c, u32 index, u64 *val, bool host);
+enum x86_msr_result x86_set_msr(struct x86_cpu *c, u32 index, u64 val, bool host);
 void x86_cpuid(struct x86_cpu *c, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx);
 u64 x86_read_tsc(struct x86_cpu *c);
 

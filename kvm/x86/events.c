@@ -6,6 +6,7 @@
 #include "kvm/x86/events.h"
 #include "kvm/x86/irqchip.h"
 #include "kvm/x86/mem.h"
+#include "kvm/x86/state.h"
 
 /* ---- requests ---- */
 
@@ -103,13 +104,32 @@ static bool ready_for_injection(struct kvm_vcpu *v)
 	       (!c->lapic || kvm_lapic_accepts_pic(v));
 }
 
+void x86_queue_nmi(struct kvm_vcpu *v)
+{
+	atomic_add(&v->cpu.ev.nmi_queued, 1);
+	kvm_make_request(v, KVM_REQ_EVENT);
+}
+
+/*
+ * What was sent becomes pending. A processor remembers one NMI beside the one that it handles: so two that
+ * come at once are both taken, while of those that come during a handler one is (SDM volume 3, 6.7.1).
+ */
+static u32 collect_nmis(struct x86_cpu *c)
+{
+	u32 queued = READ_ONCE(c->ev.nmi_queued) ? atomic_xchg(&c->ev.nmi_queued, 0) : 0;
+
+	if (queued)
+		c->ev.nmi_pending = min(c->ev.nmi_pending + min(queued, 2u), c->ev.nmi_masked ? 1u : 2u);
+	return c->ev.nmi_pending;
+}
+
 bool x86_wakes(struct kvm_vcpu *v)
 {
 	struct x86_cpu *c = &v->cpu;
 
 	if (c->ev.exception_pending || c->ev.triple_fault || c->ev.interrupt_injected)
 		return true;
-	if (READ_ONCE(c->ev.nmi_pending) && !c->ev.nmi_masked)
+	if (collect_nmis(c) && !c->ev.nmi_masked)
 		return true;
 	return (c->rflags & X86_RFLAGS_IF) && kvm_has_interrupt(v);
 }
@@ -133,6 +153,7 @@ int x86_inject_events(struct kvm_vcpu *v)
 	bool wants_window = v->kvm->arch.irqchip_mode != KVM_IRQCHIP_KERNEL;
 	int r = 0;
 
+	collect_nmis(c);
 	c->event_waiting = false;
 	if (c->lapic) {
 		kvm_lapic_from_vapic(v);
@@ -142,7 +163,7 @@ int x86_inject_events(struct kvm_vcpu *v)
 	/* An instruction that waits for the VMM's answer goes first: it was begun. What else waits is looked at
 	 * again right behind it. */
 	if (c->io.nr_reads) {
-		if (c->ev.exception_pending || c->ev.interrupt_injected || READ_ONCE(c->ev.nmi_pending) ||
+		if (c->ev.exception_pending || c->ev.interrupt_injected || c->ev.nmi_pending ||
 		    (!in_user && kvm_has_interrupt(v)) ||
 		    (wants_window && READ_ONCE(run->request_interrupt_window)))
 			atomic_or(&c->attention, X86_ATTN_EVENT);
@@ -155,14 +176,16 @@ int x86_inject_events(struct kvm_vcpu *v)
 	} else if (c->ev.interrupt_injected) {
 		c->ev.interrupt_injected = false;
 		r = delivered(c, x86_deliver_interrupt(c, c->ev.interrupt_vector));
-	} else if (READ_ONCE(c->ev.nmi_pending) && nmi_open(c)) {
-		__atomic_sub_fetch(&c->ev.nmi_pending, 1, __ATOMIC_SEQ_CST);
+	} else if (c->ev.nmi_pending && nmi_open(c)) {
+		c->ev.nmi_pending--;
+		kvm_count(v, KVM_STAT_NMI_INJECTIONS);
 		c->ev.nmi_masked = true;
 		r = delivered(c, x86_deliver_interrupt(c, X86_NMI));
 	} else if (!in_user && kvm_has_interrupt(v) && interrupts_open(c)) {
 		int vector = kvm_take_interrupt(v);
 
 		if (vector >= 0) {
+			kvm_count(v, KVM_STAT_IRQ_INJECTIONS);
 			r = delivered(c, x86_deliver_interrupt(c, vector));
 			kvm_pv_eoi_arm(v);
 		}
@@ -173,7 +196,7 @@ int x86_inject_events(struct kvm_vcpu *v)
 		return r;
 
 	/* What is left waits for IF, for IRET, or for the end of the shadow: one instruction. */
-	nmi = READ_ONCE(c->ev.nmi_pending);
+	nmi = c->ev.nmi_pending;
 	intr = !in_user && kvm_has_interrupt(v);
 	c->event_waiting = nmi || intr;
 	if ((nmi && nmi_open(c)) || (intr && interrupts_open(c)) || (c->event_waiting && c->int_shadow))
@@ -190,10 +213,67 @@ int x86_inject_events(struct kvm_vcpu *v)
 	return 0;
 }
 
+/* KVM_CAP_SYNC_REGS: what the VMM changed in kvm_run, which others may be writing to: copied first. */
+static __noinline int load_sregs(struct kvm_vcpu *v)
+{
+	struct kvm_sregs sregs = v->run->s.regs.sregs;
+
+	return x86_set_sregs(&v->cpu, &sregs);
+}
+
+static int load_dirty_regs(struct kvm_vcpu *v)
+{
+	struct kvm_run *run = v->run;
+	u64 dirty = READ_ONCE(run->kvm_dirty_regs);
+	int r = 0;
+
+	if ((dirty | READ_ONCE(run->kvm_valid_regs)) & ~(u64)KVM_SYNC_X86_VALID_FIELDS)
+		return -EINVAL;
+	if (likely(!dirty))
+		return 0;
+	kvm_vcpu_enter(v);
+	if (dirty & KVM_SYNC_X86_REGS) {
+		struct kvm_regs regs = run->s.regs.regs;
+
+		x86_set_regs(&v->cpu, &regs);
+		run->kvm_dirty_regs &= ~(u64)KVM_SYNC_X86_REGS;
+	}
+	if (dirty & KVM_SYNC_X86_SREGS) {
+		r = load_sregs(v);
+		if (!r)
+			run->kvm_dirty_regs &= ~(u64)KVM_SYNC_X86_SREGS;
+	}
+	if (!r && (dirty & KVM_SYNC_X86_EVENTS)) {
+		struct kvm_vcpu_events events = run->s.regs.events;
+
+		r = kvm_x86_set_vcpu_events(v, &events);
+		if (!r)
+			run->kvm_dirty_regs &= ~(u64)KVM_SYNC_X86_EVENTS;
+	}
+	kvm_vcpu_leave(v);
+	return r;
+}
+
+static void store_valid_regs(struct kvm_vcpu *v)
+{
+	struct kvm_run *run = v->run;
+	u64 valid = READ_ONCE(run->kvm_valid_regs);
+
+	if (valid & KVM_SYNC_X86_REGS)
+		x86_get_regs(&v->cpu, &run->s.regs.regs);
+	if (valid & KVM_SYNC_X86_SREGS)
+		x86_get_sregs(&v->cpu, &run->s.regs.sregs);
+	if (valid & KVM_SYNC_X86_EVENTS)
+		kvm_x86_get_vcpu_events(v, &run->s.regs.events);
+}
+
 int x86_run_begin(struct kvm_vcpu *v)
 {
 	struct x86_cpu *c = &v->cpu;
+	int r = load_dirty_regs(v);
 
+	if (r)
+		return r;
 	/* With the local APIC in the VMM, CR8 passes through kvm_run. */
 	if (!c->lapic && x86_set_cr8(c, READ_ONCE(v->run->cr8)))
 		return -EINVAL;
@@ -205,6 +285,8 @@ void x86_run_end(struct kvm_vcpu *v)
 	struct x86_cpu *c = &v->cpu;
 	struct kvm_run *run = v->run;
 
+	if (unlikely(READ_ONCE(run->kvm_valid_regs)))
+		store_valid_regs(v);
 	run->if_flag = !!(c->rflags & X86_RFLAGS_IF);
 	run->cr8 = c->lapic ? kvm_lapic_get_cr8(v) : c->cr8;
 	run->apic_base = c->apic_base;
@@ -299,12 +381,7 @@ int kvm_x86_interrupt(struct kvm_vcpu *v, u32 irq)
 
 int kvm_x86_nmi(struct kvm_vcpu *v)
 {
-	struct x86_cpu *c = &v->cpu;
-
-	/* One being handled, one waiting: the processor remembers no more. */
-	if (READ_ONCE(c->ev.nmi_pending) < 2)
-		__atomic_add_fetch(&c->ev.nmi_pending, 1, __ATOMIC_SEQ_CST);
-	kvm_make_request(v, KVM_REQ_EVENT);
+	x86_queue_nmi(v);
 	return 0;
 }
 
@@ -333,7 +410,7 @@ int kvm_x86_get_vcpu_events(struct kvm_vcpu *v, struct kvm_vcpu_events *e)
 	e->interrupt.soft = 0;
 	e->interrupt.shadow = c->int_shadow == X86_SHADOW_MOV_SS ? KVM_X86_SHADOW_INT_MOV_SS :
 			      c->int_shadow == X86_SHADOW_STI ? KVM_X86_SHADOW_INT_STI : 0;
-	e->nmi.pending = READ_ONCE(c->ev.nmi_pending) != 0;
+	e->nmi.pending = collect_nmis(c) != 0;
 	e->nmi.masked = c->ev.nmi_masked;
 	e->sipi_vector = c->ev.sipi_vector;
 	e->smi.smm = c->ev.smm;
@@ -389,7 +466,7 @@ int kvm_x86_set_vcpu_events(struct kvm_vcpu *v, const struct kvm_vcpu_events *e)
 		c->int_shadow = e->interrupt.shadow & KVM_X86_SHADOW_INT_MOV_SS ? X86_SHADOW_MOV_SS :
 				e->interrupt.shadow & KVM_X86_SHADOW_INT_STI ? X86_SHADOW_STI : 0;
 	if (e->flags & KVM_VCPUEVENT_VALID_NMI_PENDING)
-		WRITE_ONCE(c->ev.nmi_pending, !!e->nmi.pending);
+		c->ev.nmi_pending = !!e->nmi.pending;
 	c->ev.nmi_masked = e->nmi.masked;
 	if ((e->flags & KVM_VCPUEVENT_VALID_SIPI_VECTOR) && c->lapic)
 		c->ev.sipi_vector = e->sipi_vector;

@@ -16,9 +16,12 @@ void x86_serve_requests(struct kvm_vcpu *v);
 int x86_inject_events(struct kvm_vcpu *v);
 /* Would the vCPU leave HLT now? */
 bool x86_wakes(struct kvm_vcpu *v);
+/* An NMI for v, from any thread. */
+void x86_queue_nmi(struct kvm_vcpu *v);
 /* Takes INIT and SIPI. */
 void x86_accept_reset_signals(struct kvm_vcpu *v);
-/* kvm_run's fields that the VMM reads after, and sets before, every KVM_RUN. */
+/* kvm_run's fields that the VMM reads after, and sets before, every KVM_RUN; registers among them, where it
+ * wants them there. 0, -EINVAL. v's thread, not entered. */
 int x86_run_begin(struct kvm_vcpu *v);
 void x86_run_end(struct kvm_vcpu *v);
 

@@ -482,6 +482,12 @@ int x86_software_interrupt(struct x86_cpu *c, u8 vector, int kind)
 	bool committed = false;
 	int r = deliver_one(c, &ev, &committed);
 
+	if (r == X86_OK && kind == X86_INT_1 && c->debug.hit) {
+		/* Breakpoints that MOV SS put off are this #DB's too, and not another one's behind it. */
+		ev.fault.payload = c->debug.hit;
+		apply_payload(c, &ev.fault);
+		c->debug.hit = 0;
+	}
 	if (r == X86_OK) {
 		c->no_trap = true;	/* TF was pushed with the flags: the step is the handler's caller's */
 		return X86_DONE;

@@ -32,7 +32,7 @@ void kvm_lapic_from_vapic(struct kvm_vcpu *v);
 void kvm_lapic_to_vapic(struct kvm_vcpu *v);
 /* LINT0 as virtual wire: does this vCPU take the PIC's output? */
 bool kvm_lapic_accepts_pic(struct kvm_vcpu *v);
-void kvm_lapic_local_nmi(struct kvm_vcpu *v);		/* the LINT1 input pin (KVM_NMI is ev.nmi_pending) */
+void kvm_lapic_local_nmi(struct kvm_vcpu *v);		/* the LINT1 input pin (KVM_NMI is x86_queue_nmi) */
 /* MMIO page: 0, -EOPNOTSUPP where addr is not in this vCPU's enabled xAPIC page. */
 int kvm_lapic_mmio_read(struct kvm_vcpu *v, u64 gpa, int len, void *val);
 int kvm_lapic_mmio_write(struct kvm_vcpu *v, u64 gpa, int len, const void *val);

@@ -3,6 +3,7 @@
  * The local APIC's registers, in xAPIC (memory) and x2APIC (MSR) form, and the path of an interrupt
  * from IRR through ISR to EOI (SDM volume 3, 11; APM volume 2, 16).
  */
+#include "kvm/x86/events.h"
 #include "kvm/x86/lapic.h"
 
 /* ---- priorities ---- */
@@ -116,8 +117,7 @@ bool apic_local_event(struct x86_lapic *a, u32 lvt_reg)
 		apic_accept(a, lvt & 0xff, lvt_reg == APIC_LVT0 && (lvt & BIT(15)));
 		return true;
 	case APIC_DM_NMI:
-		__atomic_store_n(&a->v->cpu.ev.nmi_pending, 1, __ATOMIC_SEQ_CST);
-		kvm_make_request(a->v, KVM_REQ_EVENT);
+		x86_queue_nmi(a->v);
 		return true;
 	default:		/* ExtINT is asked for, not delivered: kvm_lapic_accepts_pic */
 		return false;

@@ -3,6 +3,7 @@
  * Messages between APICs: who is addressed, and what each delivery mode does (SDM volume 3, 11.6 and
  * 11.12.10).
  */
+#include "kvm/x86/events.h"
 #include "kvm/x86/lapic.h"
 
 /* What stands for everybody: 0xff in a message of 8-bit ids, ~0 in one of 32-bit ids. */
@@ -58,8 +59,8 @@ static int take(struct x86_lapic *a, const struct kvm_lapic_msg *m)
 			return -1;
 		return apic_accept(a, m->vector, m->trig_mode);
 	case APIC_DM_NMI:
-		__atomic_store_n(&c->ev.nmi_pending, 1, __ATOMIC_SEQ_CST);
-		break;
+		x86_queue_nmi(v);
+		return 1;
 	case APIC_DM_INIT:
 		/* The de-assertion of old is no event. */
 		if (m->trig_mode && !m->assert)

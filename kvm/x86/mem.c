@@ -56,6 +56,7 @@ static int io_read_slot(struct x86_cpu *c, u64 addr, u32 len, struct x86_io_frag
 	*out = &io->reads[io->nr_reads];
 	(*out)->addr = addr;
 	(*out)->len = len;
+	(*out)->refused = false;
 	memset((*out)->data, 0, sizeof((*out)->data));
 	return X86_RESTART;
 }
@@ -76,11 +77,12 @@ static int mmio_read8(struct x86_cpu *c, u64 gpa, void *dst, u32 len)
 	if (r == X86_RESTART) {
 		if ((!c->lapic || kvm_lapic_mmio_read(v, gpa, len, f->data)) &&
 		    kvm_bus_read(v, KVM_BUS_MMIO, gpa, len, f->data)) {
+			kvm_count(v, KVM_STAT_MMIO_EXITS);
 			v->run->exit_reason = KVM_EXIT_MMIO;
 			v->run->mmio.phys_addr = gpa;
 			v->run->mmio.len = len;
 			v->run->mmio.is_write = 0;
-			c->io.read_pending = true;
+			c->io.wait = X86_WAIT_MMIO;
 			return X86_EXIT;
 		}
 		io_read_done(c);
@@ -139,17 +141,50 @@ void x86_io_complete(struct x86_cpu *c)
 {
 	struct kvm_vcpu *v = c->vcpu;
 	struct x86_io *io = &c->io;
-	struct x86_io_fragment *f;
+	struct x86_io_fragment *f = &io->reads[io->nr_reads];
 
-	if (io->read_pending) {
-		f = &io->reads[io->nr_reads++];
+	switch (io->wait) {
+	case X86_WAIT_MMIO:
 		memcpy(f->data, v->run->mmio.data, f->len);
-		io->read_pending = false;
-	} else if (io->pio_pending) {
-		f = &io->reads[io->nr_reads++];
+		break;
+	case X86_WAIT_PIO:
 		memcpy(f->data, v->pio_data, f->len);
-		io->pio_pending = false;
+		break;
+	case X86_WAIT_MSR:
+		memcpy(f->data, &v->run->msr.data, f->len);
+		f->refused = READ_ONCE(v->run->msr.error);
+		break;
+	case X86_WAIT_HYPERCALL:
+		memcpy(f->data, &v->run->hypercall.ret, f->len);
+		break;
+	default:
+		return;
 	}
+	io->nr_reads++;
+	io->wait = X86_WAIT_NONE;
+}
+
+int x86_ask_vmm(struct x86_cpu *c, enum x86_io_wait what)
+{
+	struct x86_io_fragment *f;
+	int r = io_read_slot(c, 0, sizeof(u64), &f);
+
+	if (r != X86_RESTART)
+		return r;
+	c->io.wait = what;
+	return X86_EXIT;
+}
+
+bool x86_vmm_answered(struct x86_cpu *c, u64 *val, bool *refused)
+{
+	const struct x86_io_fragment *f;
+
+	if (c->io.next_read == c->io.nr_reads)
+		return false;
+	f = &c->io.reads[c->io.next_read++];
+	memcpy(val, f->data, sizeof(*val));
+	*refused = f->refused;
+	return true;
 }
 
 bool x86_io_exit_next_write(struct x86_cpu *c)
@@ -162,6 +197,7 @@ bool x86_io_exit_next_write(struct x86_cpu *c)
 		return false;
 	}
 	f = &c->io.writes[c->io.next_write++];
+	kvm_count(c->vcpu, KVM_STAT_MMIO_EXITS);
 	run->exit_reason = KVM_EXIT_MMIO;
 	run->mmio.phys_addr = f->addr;
 	run->mmio.len = f->len;
@@ -193,6 +229,7 @@ static void exit_io(struct x86_cpu *c, u8 direction, u16 port, u32 size, u32 cou
 {
 	struct kvm_run *run = c->vcpu->run;
 
+	kvm_count(c->vcpu, KVM_STAT_IO_EXITS);
 	run->exit_reason = KVM_EXIT_IO;
 	run->io.direction = direction;
 	run->io.size = size;
@@ -213,7 +250,7 @@ int x86_port_in(struct x86_cpu *c, u16 port, u32 size, u32 *val)
 	if (r == X86_RESTART) {
 		if (kvm_bus_read(c->vcpu, KVM_BUS_PIO, port, size, f->data)) {
 			exit_io(c, KVM_EXIT_IO_IN, port, size, 1);
-			c->io.pio_pending = true;
+			c->io.wait = X86_WAIT_PIO;
 			return X86_EXIT;
 		}
 		io_read_done(c);

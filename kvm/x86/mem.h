@@ -204,6 +204,10 @@ int x86_internal_error(struct x86_cpu *c, u32 suberror);
 /* The VMM's answers and what is left to tell it, around an exit: mem.c. */
 void x86_io_begin(struct x86_cpu *c);		/* a new instruction: forget what the last one read */
 void x86_io_complete(struct x86_cpu *c);	/* KVM_RUN again: take the answer from kvm_run */
+/* The instruction at hand needs to be told something that no access reads: X86_EXIT, once kvm_run is filled in. Run
+ * again, it finds the answer by x86_vmm_answered, which is to be asked first. */
+int x86_ask_vmm(struct x86_cpu *c, enum x86_io_wait what);
+bool x86_vmm_answered(struct x86_cpu *c, u64 *val, bool *refused);
 bool x86_io_exit_next_write(struct x86_cpu *c);	/* sets run->mmio for the next queued write; false: none is left */
 
 /* ---- ports ---- */

@@ -304,6 +304,20 @@ void x86_write_tsc(struct x86_cpu *c, u64 val, bool host)
 	tsc_changed(c);
 }
 
+void x86_set_tsc_offset(struct x86_cpu *c, u64 offset)
+{
+	struct x86_vm *vm = &c->vcpu->kvm->arch;
+
+	os_mutex_lock(&vm->clock_lock);
+	vm->last_tsc_khz = c->tsc_khz;
+	vm->last_tsc_nsec = os_time_ns();
+	vm->last_tsc_write = scaled_host_tsc(c) + offset;
+	vm->last_tsc_offset = offset;
+	os_mutex_unlock(&vm->clock_lock);
+	c->tsc_offset = offset;
+	tsc_changed(c);
+}
+
 /* ---- memory types ---- */
 
 static bool valid_type(u8 t)	/* UC, WC, WT, WP, WB */
@@ -371,6 +385,13 @@ static bool set_mtrr(struct x86_cpu *c, u32 index, u64 val)
 static u32 nr_banks(const struct x86_cpu *c)
 {
 	return c->msrs->mcg_cap & 0xff;
+}
+
+static bool is_mce(u32 index)
+{
+	return (index >= MSR_MCG_CAP && index <= MSR_MCG_CTL) ||
+	       (index >= MSR_MC0_CTL2 && index < MSR_MC0_CTL2 + KVM_MAX_MCE_BANKS) ||
+	       (index >= MSR_MC0_CTL && index < MSR_MC0_CTL + KVM_MAX_MCE_BANKS * 4);
 }
 
 static bool get_mce(struct x86_cpu *c, u32 index, u64 *val, bool host)
@@ -553,10 +574,11 @@ static bool has_tsc_aux(const struct x86_cpu *c)
 	return x86_has(c, X86_FEATURE_RDTSCP) || x86_has(c, X86_FEATURE_RDPID);
 }
 
-static bool get_simple(struct x86_cpu *c, u32 index, u64 *val, bool host)
+static bool get_simple(struct x86_cpu *c, u32 index, u64 *val, bool host, bool *known)
 {
 	struct x86_msrs *m = c->msrs;
 
+	*known = true;
 	switch (index) {
 	case MSR_EFER: *val = c->efer; return true;
 	case MSR_STAR: *val = c->star; return true;
@@ -590,31 +612,35 @@ static bool get_simple(struct x86_cpu *c, u32 index, u64 *val, bool host)
 	case MSR_PERF_CAPABILITIES: *val = 0; return host;
 	case MSR_K7_HWCR: *val = m->hwcr; return true;
 	case MSR_AMD64_DE_CFG: *val = m->de_cfg; return host || c->vendor == X86_VENDOR_AMD;
-	default: return false;
+	default:
+		*known = false;
+		return false;
 	}
 }
 
-int x86_get_msr(struct x86_cpu *c, u32 index, u64 *val, bool host)
+enum x86_msr_result x86_get_msr(struct x86_cpu *c, u32 index, u64 *val, bool host)
 {
 	u64 *mtrr = mtrr_slot(c->msrs, index);
+	bool known;
 	int r;
 
 	*val = 0;
-	if (get_simple(c, index, val, host))
-		return X86_OK;
+	if (get_simple(c, index, val, host, &known))
+		return X86_MSR_OK;
+	if (known)
+		return X86_MSR_REFUSED;
 	if (mtrr) {
 		*val = *mtrr;
-		return X86_OK;
+		return X86_MSR_OK;
 	}
-	if (index >= MSR_X2APIC && index <= MSR_X2APIC + 0xff) {
-		if (!kvm_lapic_msr_read(c->vcpu, index, val))
-			return X86_OK;
-		return x86_raise_err(c, X86_GP, 0);
-	}
-	if (get_mce(c, index, val, host) || get_constant(c, index, val))
-		return X86_OK;
+	if (index >= MSR_X2APIC && index <= MSR_X2APIC + 0xff)
+		return kvm_lapic_msr_read(c->vcpu, index, val) ? X86_MSR_REFUSED : X86_MSR_OK;
+	if (is_mce(index))
+		return get_mce(c, index, val, host) ? X86_MSR_OK : X86_MSR_REFUSED;
+	if (get_constant(c, index, val))
+		return X86_MSR_OK;
 	r = kvm_pv_msr_read(c->vcpu, index, val);
-	return r ? x86_raise_err(c, X86_GP, 0) : X86_OK;
+	return r == -ENOENT ? X86_MSR_UNKNOWN : r ? X86_MSR_REFUSED : X86_MSR_OK;
 }
 
 /* ---- writing ---- */
@@ -783,19 +809,26 @@ static bool set_simple(struct x86_cpu *c, u32 index, u64 val, bool host, bool *k
 	}
 }
 
-int x86_set_msr(struct x86_cpu *c, u32 index, u64 val, bool host)
+enum x86_msr_result x86_set_msr(struct x86_cpu *c, u32 index, u64 val, bool host)
 {
 	bool known, ok = set_simple(c, index, val, host, &known);
+	int r;
 
 	if (!known) {
 		if (mtrr_slot(c->msrs, index)) {
 			ok = set_mtrr(c, index, val);
 		} else if (index >= MSR_X2APIC && index <= MSR_X2APIC + 0xff) {
 			ok = !kvm_lapic_msr_write(c->vcpu, index, val);
+		} else if (is_mce(index)) {
+			ok = set_mce(c, index, val, host);
+		} else if (set_ignored(c, index, val)) {
+			ok = true;
 		} else {
-			ok = set_mce(c, index, val, host) || set_ignored(c, index, val) ||
-			     !kvm_pv_msr_write(c->vcpu, index, val, host);
+			r = kvm_pv_msr_write(c->vcpu, index, val, host);
+			if (r == -ENOENT)
+				return X86_MSR_UNKNOWN;
+			ok = !r;
 		}
 	}
-	return ok ? X86_OK : x86_raise_err(c, X86_GP, 0);
+	return ok ? X86_MSR_OK : X86_MSR_REFUSED;
 }

@@ -11,6 +11,16 @@ u32 x86_msr_list(u32 *indices, u32 max, bool features);
 /* KVM_GET_MSRS on the system descriptor. 0, -EINVAL. */
 int x86_get_feature_msr(u32 index, u64 *val);
 
+/*
+ * RDMSR and WRMSR by the guest: with KVM_X86_SET_MSR_FILTER's filter and, where the VMM wants to hear of what is
+ * refused (KVM_CAP_X86_USER_SPACE_MSR), its answer. enum x86_result. msr_user.c.
+ */
+int x86_rdmsr(struct x86_cpu *c, u32 index, u64 *val);
+int x86_wrmsr(struct x86_cpu *c, u32 index, u64 val);
+/* KVM_X86_SET_MSR_FILTER. 0, -EINVAL, -EFAULT, -ENOMEM. */
+int kvm_set_msr_filter(struct kvm *kvm, const struct kvm_msr_filter *f);
+void kvm_msr_filter_destroy(struct kvm *kvm);
+
 /* KVM_X86_GET_MCE_CAP_SUPPORTED, KVM_X86_SETUP_MCE, KVM_X86_SET_MCE. 0, -EINVAL. */
 #define KVM_MCE_CAP_SUPPORTED	0x1000100ull	/* MCG_CTL_P, MCG_SER_P */
 #define KVM_MAX_MCE_BANKS	32

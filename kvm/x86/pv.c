@@ -32,10 +32,13 @@
 
 #define HC_VAPIC_POLL_IRQ	1
 #define HC_KICK_CPU		5
+#define HC_CLOCK_PAIRING	9
 #define HC_SEND_IPI		10
 #define HC_SCHED_YIELD		11
+#define HC_MAP_GPA_RANGE	12
 #define HC_ENOSYS		1000
 #define HC_EPERM		EPERM
+#define HC_EOPNOTSUPP		95
 
 /* The guest's view of its time, in memory that it names. */
 struct pvclock_time_info {
@@ -53,6 +56,13 @@ struct pvclock_time_info {
 
 struct pvclock_wall {
 	u32 version, sec, nsec;
+};
+
+/* KVM_HC_CLOCK_PAIRING: the real time, and the guest's TSC at it. */
+struct clock_pairing {
+	s64 sec, nsec;
+	u64 tsc;
+	u32 flags, pad[9];
 };
 
 struct steal_time {
@@ -418,16 +428,64 @@ static u64 send_ipi(struct kvm_vcpu *v, const u64 map[2], u32 bits, u64 first, u
 	return count;
 }
 
+static u64 clock_pairing(struct kvm_vcpu *v, u64 gpa, u64 type)
+{
+	struct clock_pairing pair = { 0 };
+	u64 now;
+
+	if (type)		/* KVM_CLOCK_PAIRING_WALLCLOCK is the only one */
+		return -(u64)HC_EOPNOTSUPP;
+	now = os_realtime_ns();
+	pair.tsc = x86_read_tsc(&v->cpu);
+	pair.sec = now / 1000000000;
+	pair.nsec = now % 1000000000;
+	return kvm_write_guest(v, gpa, &pair, sizeof(pair)) ? -(u64)EFAULT : 0;
+}
+
+/* A hypercall's result. */
+static int finish(struct x86_cpu *c, u64 ret)
+{
+	c->regs[X86_RAX] = c->mode == X86_MODE_64 ? ret : (u32)ret;
+	return X86_DONE;
+}
+
+/* The guest says what its memory is to be: encrypted or not. Only the VMM can make something of it. */
+static int map_gpa_range(struct kvm_vcpu *v, u64 gpa, u64 npages, u64 attributes)
+{
+	struct x86_cpu *c = &v->cpu;
+	struct kvm_run *run = v->run;
+	u64 gfn = gpa >> PAGE_SHIFT;
+	int r;
+
+	if (!(READ_ONCE(v->kvm->arch.hypercall_exits) & BIT(HC_MAP_GPA_RANGE)))
+		return finish(c, -(u64)HC_ENOSYS);
+	if ((gpa & ~PAGE_MASK) || gfn + npages <= gfn)
+		return finish(c, -(u64)EINVAL);
+	r = x86_ask_vmm(c, X86_WAIT_HYPERCALL);
+	if (r != X86_EXIT)
+		return r;
+	run->exit_reason = KVM_EXIT_HYPERCALL;
+	run->hypercall.nr = HC_MAP_GPA_RANGE;
+	run->hypercall.args[0] = gpa;
+	run->hypercall.args[1] = npages;
+	run->hypercall.args[2] = attributes;
+	run->hypercall.longmode = c->mode == X86_MODE_64;
+	return X86_EXIT;
+}
+
 int kvm_hypercall(struct kvm_vcpu *v)
 {
 	struct x86_cpu *c = &v->cpu;
-	bool wide = c->mode == X86_MODE_64;
+	bool wide = c->mode == X86_MODE_64, refused;
 	u64 mask = wide ? ~0ull : 0xffffffff;
 	u64 nr = c->regs[X86_RAX] & mask, ret = -(u64)HC_ENOSYS;
 	u64 a0 = c->regs[X86_RBX] & mask, a1 = c->regs[X86_RCX] & mask;
 	u64 a2 = c->regs[X86_RDX] & mask, a3 = c->regs[X86_RSI] & mask;
 
-	if (c->cpl != 0) {
+	kvm_count(v, KVM_STAT_HYPERCALLS);
+	if (x86_vmm_answered(c, &ret, &refused)) {
+		/* that is the result */
+	} else if (c->cpl != 0) {
 		ret = -(u64)HC_EPERM;
 	} else {
 		switch (nr) {
@@ -440,6 +498,11 @@ int kvm_hypercall(struct kvm_vcpu *v)
 			kick_cpu(v->kvm, a1);
 			ret = 0;
 			break;
+		case HC_CLOCK_PAIRING:
+			ret = clock_pairing(v, a0, a1);
+			break;
+		case HC_MAP_GPA_RANGE:
+			return map_gpa_range(v, a0, a1, a2);
 		case HC_SEND_IPI:
 			if (!offered(v, PV_SEND_IPI))
 				break;
@@ -453,6 +516,5 @@ int kvm_hypercall(struct kvm_vcpu *v)
 			break;
 		}
 	}
-	c->regs[X86_RAX] = ret & mask;
-	return X86_DONE;
+	return finish(c, ret);
 }

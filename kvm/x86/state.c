@@ -27,7 +27,7 @@ void x86_set_regs(struct x86_cpu *c, const struct kvm_regs *r)
 	/* An answer that the VMM owes belongs to an instruction that is no longer the next one. */
 	if (r->rip != c_rip(c)) {
 		c->io.nr_reads = c->io.next_read = 0;
-		c->io.read_pending = c->io.pio_pending = false;
+		c->io.wait = X86_WAIT_NONE;
 	}
 	c->regs[X86_RAX] = r->rax;
 	c->regs[X86_RBX] = r->rbx;

@@ -214,7 +214,7 @@ static int do_rdmsr(struct x86_cpu *c, const struct x86_insn *i)
 	int r = x86_check_attr(c, i);
 
 	if (!r)
-		r = x86_get_msr(c, c->regs[X86_RCX], &val, false);
+		r = x86_rdmsr(c, c->regs[X86_RCX], &val);
 	if (!r)
 		set_edx_eax(c, val);
 	return r;
@@ -224,7 +224,7 @@ static int do_wrmsr(struct x86_cpu *c, const struct x86_insn *i)
 {
 	int r = x86_check_attr(c, i);
 
-	return r ? r : done(x86_set_msr(c, c->regs[X86_RCX], edx_eax(c), false));
+	return r ? r : done(x86_wrmsr(c, c->regs[X86_RCX], edx_eax(c)));
 }
 
 static int check_tsd(struct x86_cpu *c)

@@ -9,6 +9,7 @@ struct kvm_pic;
 struct kvm_ioapic;
 struct kvm_pit;
 struct x86_decoder;
+struct x86_msr_filter;
 
 enum kvm_irqchip_mode {
 	KVM_IRQCHIP_NONE,	/* the VMM has all chips */
@@ -40,7 +41,10 @@ struct x86_vm {
 	bool x2apic_format;		/* 32-bit APIC ids in the API */
 	bool x2apic_no_broadcast_quirk;
 	bool exception_payload, triple_fault_event;	/* KVM_ENABLE_CAP */
-	u32 msr_exits;			/* KVM_CAP_X86_USER_SPACE_MSR */
+	u32 msr_exits;			/* KVM_CAP_X86_USER_SPACE_MSR: KVM_MSR_EXIT_REASON_* */
+	u32 hypercall_exits;		/* KVM_CAP_EXIT_HYPERCALL: a bit a number */
+	struct os_mutex msr_filter_lock;	/* the next: looked at and replaced under it */
+	struct x86_msr_filter *msr_filter;
 	u32 bsp_vcpu_id;
 };
 

@@ -3,6 +3,8 @@
 #include "harness.h"
 
 #include <errno.h>
+#include <string.h>
+#include <unistd.h>
 
 static void version(void)
 {
@@ -172,6 +174,82 @@ static void mce(void)
 	CHECK_EQ(-TRY_KVM(vcpu->fd, KVM_X86_SETUP_MCE, &cap), EINVAL);
 }
 
+/* Reads a statistics descriptor and looks whether it describes itself well; the figure of that name. */
+static uint64_t statistic(int fd, const char *name, const char *id)
+{
+	struct kvm_stats_header h;
+	char text[64] = "", buf[128];
+	struct kvm_stats_desc *d = (void *)buf;
+	uint64_t value = ~0ull;
+
+	CHECK_EQ(pread(fd, &h, sizeof(h), 0), sizeof(h));
+	CHECK(h.name_size <= sizeof(text) && h.num_desc > 0);
+	CHECK_EQ(pread(fd, text, h.name_size, h.id_offset), h.name_size);
+	CHECK(!strncmp(text, "kvm-", 4));
+	CHECK(!id || strstr(text, id));
+	for (uint32_t n = 0; n < h.num_desc; n++) {
+		size_t size = sizeof(*d) + h.name_size;
+
+		CHECK_EQ(pread(fd, d, size, h.desc_offset + n * size), size);
+		CHECK((d->flags & KVM_STATS_TYPE_MASK) <= KVM_STATS_TYPE_MAX);
+		CHECK((d->flags & KVM_STATS_UNIT_MASK) <= KVM_STATS_UNIT_MAX);
+		CHECK(d->size > 0);
+		if (!strcmp(d->name, name))
+			CHECK_EQ(pread(fd, &value, 8, h.data_offset + d->offset), 8);
+	}
+	return value;
+}
+
+static void statistics(void)
+{
+	struct vcpu *vcpu = guest(0, MODE_LONG, "run_hlt");
+	int vm_fd, fd;
+	uint64_t exits;
+
+	NEED_CAP(vcpu->vm, KVM_CAP_BINARY_STATS_FD);
+	vm_fd = KVM(vcpu->vm->fd, KVM_GET_STATS_FD, 0);
+	CHECK(statistic(vm_fd, "remote_tlb_flush", NULL) != ~0ull);
+	CHECK(write(vm_fd, &fd, 4) < 0);
+	fd = KVM(vcpu->fd, KVM_GET_STATS_FD, 0);
+	exits = statistic(fd, "exits", "vcpu-0");
+	run_to_exit(vcpu, KVM_EXIT_HLT);
+	/* A descriptor goes on to tell how it is. */
+	CHECK(statistic(fd, "exits", "vcpu-0") > exits);
+	fd = KVM(vcpu->fd, KVM_GET_STATS_FD, 0);
+	CHECK_EQ(statistic(fd, "halt_exits", "vcpu-0"), 1);
+}
+
+static void tsc_offset(void)
+{
+	struct vcpu *vcpu = guest(0, MODE_LONG, "run_hlt");
+	uint64_t offset = 0, tsc;
+	struct kvm_device_attr attr = {
+		.group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET, .addr = (uintptr_t)&offset };
+
+	if (TRY_KVM(vcpu->fd, KVM_HAS_DEVICE_ATTR, &attr))
+		skip("KVM_VCPU_TSC_OFFSET is not there");
+	KVM(vcpu->fd, KVM_GET_DEVICE_ATTR, &attr);
+	tsc = msr_of(vcpu, 0x10);
+	offset += 1ull << 50;
+	KVM(vcpu->fd, KVM_SET_DEVICE_ATTR, &attr);
+	CHECK_EQ((msr_of(vcpu, 0x10) - tsc) >> 50, 1);
+	offset = 0;
+	KVM(vcpu->fd, KVM_GET_DEVICE_ATTR, &attr);
+	offset -= 1ull << 50;
+	KVM(vcpu->fd, KVM_SET_DEVICE_ATTR, &attr);
+	CHECK((msr_of(vcpu, 0x10) - tsc) >> 40 == 0);
+
+	attr.addr = 8;
+	CHECK_EQ(-TRY_KVM(vcpu->fd, KVM_GET_DEVICE_ATTR, &attr), EFAULT);
+	CHECK_EQ(-TRY_KVM(vcpu->fd, KVM_SET_DEVICE_ATTR, &attr), EFAULT);
+	attr.attr = 1;
+	CHECK_EQ(-TRY_KVM(vcpu->fd, KVM_HAS_DEVICE_ATTR, &attr), ENXIO);
+	CHECK_EQ(-TRY_KVM(vcpu->fd, KVM_SET_DEVICE_ATTR, &attr), ENXIO);
+	attr.group = 1;
+	attr.attr = 0;
+	CHECK_EQ(-TRY_KVM(vcpu->fd, KVM_GET_DEVICE_ATTR, &attr), ENXIO);
+}
+
 const struct test api_tests[] = {
 	{ "api", "version", "API version 12, sizes and the capabilities every VMM asks for",
 	  version },
@@ -192,5 +270,9 @@ const struct test api_tests[] = {
 	  msr_features },
 	{ "api", "emulated_cpuid", "KVM_GET_EMULATED_CPUID", emulated_cpuid },
 	{ "api", "mce", "KVM_X86_SETUP_MCE sets the banks that IA32_MCG_CAP shows", mce },
+	{ "api", "statistics", "KVM_GET_STATS_FD: a file that describes itself, with figures that go on",
+	  statistics },
+	{ "api", "tsc_offset", "the TSC's offset as a vCPU's device attribute", tsc_offset,
+	  .wrong_on_paravirt = "its guests have the host's TSC" },
 	{ 0 }
 };

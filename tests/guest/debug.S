@@ -368,6 +368,23 @@ TEST(mov_ss_data, LONG, "a data breakpoint in MOV SS waits for the next instruct
 	IS64(1b, db_rip)
 	PASS
 
+TEST(mov_ss_icebp, LONG, "a data breakpoint in MOV SS before ICEBP is one #DB with it"):
+	WRONG(PARAVIRT, NO_DATA_BREAKS)
+	WRONG(TCG, "QEMU's TCG traps at once")
+	gate	DB_VECTOR, db_note
+	movl	$KDS, SCRATCH
+	TOUCH(gdt + KDS)
+	set_dr	0, SCRATCH
+	set_dr7 BREAK(0, 3, 1)
+	movw	SCRATCH, %ss
+	.byte	0xf1
+1:	nop
+	set_dr7 0
+	IS32(1, db_count)
+	IS64(1b, db_rip)
+	IS32(DR6_CLEAR | 1, db_dr6)
+	PASS
+
 TEST(general_detect, LONG, "DR7.GD: a move to or from a debug register is #DB with BD, and GD is cleared"):
 	WRONG(TCG, "QEMU's TCG has no general detect")
 	movl	$DR6_CLEAR, %eax

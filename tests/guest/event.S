@@ -19,6 +19,9 @@ event_level:
 	incl	event_count
 	movl	$0, 0xb0(%r14)
 	iretq
+event_nmi:
+	incl	event_count
+	iretq
 	.popsection
 
 	.macro	gate vector, name
@@ -59,6 +62,15 @@ event_wait:
 	nop
 	cli
 	jmp	1b
+
+	/* NMIs come while it is out. */
+	.globl	event_nmis
+event_nmis:
+	gate	2, event_nmi
+	SYNC(1)
+	nop
+	IS32(2, event_count)
+	PASS
 
 	/* Waits in HLT for one interrupt after another. */
 	.globl	event_hlt

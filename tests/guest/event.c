@@ -367,6 +367,17 @@ static void ioeventfd_bad(void)
 	CHECK_EQ(-ioeventfd(vm, fd, 0xe8, 2, PIO | KVM_IOEVENTFD_FLAG_DEASSIGN, 0), ENOENT);
 }
 
+/* One is handled, one waits; the processor remembers no more. */
+static void nmis(void)
+{
+	struct vcpu *vcpu = guest(0, MODE_LONG, "event_nmis");
+
+	run_to_sync(vcpu, 1);
+	for (int i = 0; i < 3; i++)
+		KVM(vcpu->fd, KVM_NMI, 0);
+	run_to_pass(vcpu);
+}
+
 static void pv_eoi(void)
 {
 	struct vcpu *vcpu = guest(VM_IRQCHIP, MODE_LONG, "event_pv_eoi");
@@ -397,6 +408,8 @@ const struct test event_tests[] = {
 	{ "event", "ioeventfd", "ioeventfds by port and MMIO, width, datum, and any length",
 	  ioeventfds },
 	{ "event", "ioeventfd_bad", "EINVAL, EBADF, EEXIST, ENOENT", ioeventfd_bad },
+	{ "event", "nmis", "of NMIs that come together two are taken", nmis,
+	  .wrong_on_paravirt = "while it emulates ring 0, the second one is lost" },
 	{ "event", "pv_eoi", "an EOI by clearing a bit of the guest's memory", pv_eoi,
 	  .wrong_on_paravirt = WAITS },
 	{ 0 }

@@ -23,11 +23,11 @@
 
 #define MAX_TESTS	1024
 
-extern const struct test api_tests[], clock_tests[], event_tests[], io_tests[], mmio_tests[],
+extern const struct test api_tests[], ask_tests[], clock_tests[], event_tests[], io_tests[], mmio_tests[],
 	run_tests[], slot_tests[], smp_tests[], state_tests[];
 
 static const struct test *const c_tests[] = {
-	api_tests, clock_tests, event_tests, io_tests, mmio_tests, run_tests, slot_tests, smp_tests,
+	api_tests, ask_tests, clock_tests, event_tests, io_tests, mmio_tests, run_tests, slot_tests, smp_tests,
 	state_tests,
 };
 

@@ -364,7 +364,16 @@ static void sync_regs(void)
 	vcpu->run->s.regs.regs.r11++;
 	vcpu->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
 	run_to_pass(vcpu);
+	CHECK_EQ(vcpu->run->kvm_dirty_regs, 0);
 	vcpu->run->kvm_valid_regs = 0x80000000;
+	CHECK_EQ(-TRY_KVM(vcpu->fd, KVM_RUN, 0), EINVAL);
+	vcpu->run->kvm_valid_regs = 0;
+	vcpu->run->kvm_dirty_regs = 0x80000000;
+	CHECK_EQ(-TRY_KVM(vcpu->fd, KVM_RUN, 0), EINVAL);
+	/* What KVM_SET_SREGS refuses is refused here. */
+	vcpu->run->kvm_dirty_regs = KVM_SYNC_X86_SREGS;
+	vcpu->run->s.regs.sregs = sregs_of(vcpu);
+	vcpu->run->s.regs.sregs.cr0 &= ~1ull;
 	CHECK_EQ(-TRY_KVM(vcpu->fd, KVM_RUN, 0), EINVAL);
 }
 

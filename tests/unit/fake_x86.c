@@ -7,6 +7,7 @@
 
 #include "tests/unit/fake_x86.h"
 #include "kvm/x86/events.h"
+#include "kvm/x86/msr.h"
 
 struct fake_log fake;
 
@@ -122,6 +123,10 @@ void kvm_pit_ack(struct kvm *kvm)
 }
 
 void kvm_ioapic_destroy(struct kvm *kvm)
+{
+}
+
+void kvm_msr_filter_destroy(struct kvm *kvm)
 {
 }
 
