@@ -146,6 +146,8 @@ void os_perf_map_add(const void *code, size_t size, const char *fmt, ...)
 /* A line for such people: to standard error, or where os_show_to said. */
 void os_show(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int os_show_to(const char *path);	/* a file, emptied first. 0 or -errno */
+/* One instruction of code that runs at `addr` with 16, 32 or 64 bits. Its length; 0 where nothing can say. */
+u32 os_disassemble(const u8 *bytes, size_t n, u32 bits, u64 addr, char *text, size_t size);
 
 /* ---- random, log ---- */
 void os_random(void *p, size_t n);

@@ -227,6 +227,7 @@ struct x86_cpu {
 
 	struct x86_tlb_entry *tlbs[X86_NR_TLBS];
 	struct x86_mmu *mmu;		/* the MMU's cold part: mmu.c */
+	bool show_events;		/* tell of what goes through the IDT: os_show */
 	u64 tlb_misses;			/* how often the software TLB had to be filled */
 	struct x86_lapic *lapic;	/* NULL: no in-kernel local APIC */
 	struct x86_pv *pv;		/* kvmclock, steal time, PV EOI: pv.c */

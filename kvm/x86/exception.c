@@ -411,6 +411,14 @@ static void fault_event(struct x86_cpu *c, struct event *ev, const struct x86_fa
 	apply_payload(c, f);
 }
 
+static void show(const struct x86_cpu *c, const char *kind, const struct x86_fault *f)
+{
+	os_show("vcpu%u: %s %#x, error %#x, CR2 %#llx, at %04x:%016llx, stack %04x:%016llx, RFLAGS %#llx",
+		c->vcpu->id, kind, f->vector, f->error, (unsigned long long)c->cr2, c->seg[X86_SEG_CS].sel,
+		(unsigned long long)c_rip(c), c->seg[X86_SEG_SS].sel, (unsigned long long)c->regs[X86_RSP],
+		(unsigned long long)c->rflags);
+}
+
 /* Delivers ev, and whatever its delivery raises. Each round is of a higher class or the last. */
 static int deliver(struct x86_cpu *c, struct event *ev)
 {
@@ -424,6 +432,8 @@ static int deliver(struct x86_cpu *c, struct event *ev)
 		enum fault_class first = classify(ev->fault.vector);
 
 		committed = false;
+		if (unlikely(c->show_events))
+			show(c, "exception", &ev->fault);
 		r = deliver_one(c, ev, &committed);
 		if (r != X86_FAULT)
 			break;
@@ -463,6 +473,8 @@ int x86_deliver_interrupt(struct x86_cpu *c, u8 vector)
 
 	c->careful = false;
 	c->int_shadow = 0;
+	if (unlikely(c->show_events))
+		show(c, "interrupt", &ev.fault);
 	r = deliver_one(c, &ev, &committed);
 	c->careful = careful;
 	if (r == X86_CAREFUL)
@@ -480,7 +492,11 @@ int x86_software_interrupt(struct x86_cpu *c, u8 vector, int kind)
 		.flags = c->rflags & ~(u64)X86_RFLAGS_RF,
 	};
 	bool committed = false;
-	int r = deliver_one(c, &ev, &committed);
+	int r;
+
+	if (unlikely(c->show_events))
+		show(c, "INT", &ev.fault);
+	r = deliver_one(c, &ev, &committed);
 
 	if (r == X86_OK && kind == X86_INT_1 && c->debug.hit) {
 		/* Breakpoints that MOV SS put off are this #DB's too, and not another one's behind it. */

@@ -1,16 +1,98 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What the software processor shows of itself to those who asked. */
+/* What the software processor shows of itself to those who asked: instructions, and what they become. */
+#include <string.h>
+
 #include "kvm/cpu/soft/inspect.h"
 #include "kvm/cpu/soft/soft.h"
 
+#define HEX_SIZE	(3 * 16 + 1)	/* of sixteen bytes */
+
+static u32 bits_of(int mode)
+{
+	return mode == X86_MODE_64 ? 64 : mode == X86_MODE_32 ? 32 : 16;
+}
+
+static const char *hex_of(const u8 *bytes, u32 n, char hex[HEX_SIZE])
+{
+	static const char digits[] = "0123456789abcdef";
+	char *to = hex;
+
+	for (u32 k = 0; k < min(n, 16u); k++) {
+		*to++ = digits[bytes[k] >> 4];
+		*to++ = digits[bytes[k] & 15];
+		*to++ = ' ';
+	}
+	*to = 0;
+	return hex;
+}
+
+/* ---- each instruction that runs ---- */
+
+/* What the instructions since the last line did to the registers. */
+static void show_changes(const struct x86_cpu *c, u64 *before)
+{
+	static const char *const names[] = {
+		"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+		"r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+	};
+
+	for (u32 r = 0; r < ARRAY_SIZE(names); r++) {
+		if (c->regs[r] != before[r])
+			os_show("vcpu%u:     %s = %#llx", c->vcpu->id, names[r], (unsigned long long)c->regs[r]);
+		before[r] = c->regs[r];
+	}
+}
+
+void soft_show_insn(struct x86_cpu *c, const struct x86_insn *i, u64 lin)
+{
+	struct x86_fault fault = c->fault;
+	char hex[HEX_SIZE], text[128];
+	u8 bytes[16];
+	int r;
+	u32 n = x86_fetch(c, lin, bytes, i->len, &r);
+
+	c->fault = fault;	/* nothing that happens here is the guest's */
+	if (!os_disassemble(bytes, n, bits_of(c->mode), lin, text, sizeof(text)))
+		memcpy(text, i->op->name, min(strlen(i->op->name) + 1, sizeof(text)));
+	show_changes(c, ((struct soft_vcpu *)c->soft)->shown);
+	os_show("vcpu%u: %04x:%016llx  %-30s %s", c->vcpu->id, c->seg[X86_SEG_CS].sel, (unsigned long long)lin,
+		hex_of(bytes, n, hex), text);
+}
+
+/* ---- blocks that are translated ---- */
+
+/* With their disassembly where there is one, else sixteen bytes a line. */
+static void show_code(const u8 *code, size_t n, u32 bits, u64 addr)
+{
+	char hex[HEX_SIZE], text[128];
+
+	for (size_t at = 0; at < n; ) {
+		u32 len = os_disassemble(code + at, n - at, bits, addr + at, text, sizeof(text));
+
+		if (!len) {
+			len = min(n - at, (size_t)16);
+			text[0] = 0;
+		}
+		os_show("    %016llx  %-30s %s", (unsigned long long)(addr + at), hex_of(code + at, len, hex), text);
+		at += len;
+	}
+}
+
 void soft_show_translation(struct x86_cpu *c, const struct soft_block *b, const u8 *code, size_t size)
 {
-	struct soft_stats *s = &((struct soft_vcpu *)c->soft)->stats;
+	struct soft_vcpu *s = c->soft;
+	u32 bits = bits_of(b->mode);
 
-	s->translations++;
-	s->guest_bytes += b->bytes;
-	s->host_bytes += size;
+	s->stats.translations++;
+	s->stats.guest_bytes += b->bytes;
+	s->stats.host_bytes += size;
 	/* The same code may run at other addresses too; this is the first. */
-	os_perf_map_add(code, size, "guest%s:%llx", b->mode == X86_MODE_64 ? "" : b->mode == X86_MODE_32 ? "32" : "16",
+	os_perf_map_add(code, size, "guest%s:%llx", bits == 64 ? "" : bits == 32 ? "32" : "16",
 			(unsigned long long)c_rip(c));
+	if (likely(!(s->trace & SOFT_TRACE_TRANSLATE)))
+		return;
+	os_show("vcpu%u: %u instructions, %u bits:", c->vcpu->id, b->n, bits);
+	show_code((const u8 *)&b->insn[b->n], b->bytes, bits, c_rip(c));
+	os_show("vcpu%u: became %zu bytes:", c->vcpu->id, size);
+	show_code(code, size, 64, (u64)code);
 }

@@ -19,7 +19,12 @@ struct x86_insn;
 struct soft_options {
 	bool jit;			/* their vCPUs translate */
 	bool stats;			/* and tell at their end what they did */
+	u32 trace;			/* SOFT_TRACE_* */
 };
+
+#define SOFT_TRACE_EXEC		BIT(0)	/* each instruction; nothing runs translated then */
+#define SOFT_TRACE_EXCEPTIONS	BIT(1)	/* what goes through the IDT */
+#define SOFT_TRACE_TRANSLATE	BIT(2)	/* blocks, as they are translated */
 
 /* 0; -EINVAL and others where the environment says what cannot be done. */
 int soft_get_options(struct soft_options *o);
@@ -65,6 +70,8 @@ static inline u64 soft_stats_clock(const struct soft_stats *s)
 }
 
 /* ---- inspect.c ---- */
+/* Instruction i, at lin, is about to run. */
+void soft_show_insn(struct x86_cpu *c, const struct x86_insn *i, u64 lin);
 /* b, which c_rip is at, was translated to size bytes at code. */
 void soft_show_translation(struct x86_cpu *c, const struct soft_block *b, const u8 *code, size_t size);
 

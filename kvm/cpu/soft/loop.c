@@ -145,6 +145,8 @@ static int run_one(struct x86_cpu *c)
 	if (r == X86_RESTART)
 		return GO_ON;
 
+	if (unlikely(((struct soft_vcpu *)c->soft)->trace & SOFT_TRACE_EXEC) && !c->io.nr_reads)
+		soft_show_insn(c, &i, code_lin(c));
 	c->int_shadow = 0;
 	c->rflags &= ~(u64)X86_RFLAGS_RF;
 	c->careful = true;
@@ -339,6 +341,7 @@ int soft_run(struct kvm_vcpu *v)
 	struct soft_vcpu *s = c->soft;
 	int r = GO_ON, blocks = BLOCKS_AT_A_TIME;
 	u64 start = soft_stats_clock(&s->stats);
+	bool traced = s->trace & SOFT_TRACE_EXEC;
 
 	s->stats.entries++;
 	s->icache.epoch++;
@@ -352,7 +355,7 @@ int soft_run(struct kvm_vcpu *v)
 	while (r == GO_ON) {
 		if (unlikely(READ_ONCE(c->attention) || READ_ONCE(*c->stop) || !blocks--))
 			r = KVM_RUN_AGAIN;
-		else if (unlikely((c->rflags & (X86_RFLAGS_TF | X86_RFLAGS_RF)) || c->watch))
+		else if (unlikely((c->rflags & (X86_RFLAGS_TF | X86_RFLAGS_RF)) || c->watch || traced))
 			r = run_one(c);
 		else if (unlikely(c->int_shadow))
 			r = run_block(c, c->int_shadow);

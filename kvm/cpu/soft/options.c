@@ -47,6 +47,29 @@ static int set_stats(const char *value)
 	return set_flag(value, &options.stats);
 }
 
+/* Any of the names, with commas between. */
+static int set_trace(const char *value)
+{
+	static const char *const names[] = { "exec", "exceptions", "translate" };	/* by bit */
+	u32 trace = 0;
+
+	for (;;) {
+		size_t n = strcspn(value, ",");
+		u32 k = 0;
+
+		while (k < ARRAY_SIZE(names) && (strlen(names[k]) != n || memcmp(names[k], value, n)))
+			k++;
+		if (k == ARRAY_SIZE(names))
+			return -EINVAL;
+		trace |= BIT(k);
+		if (!value[n])
+			break;
+		value += n + 1;
+	}
+	options.trace = trace;
+	return 0;
+}
+
 static const struct setting {
 	const char *name, *variable, *values;
 	int (*set)(const char *value);
@@ -54,6 +77,8 @@ static const struct setting {
 	{ "engine", "ANYKVM_CPU_ENGINE", "interp or jit", set_engine },
 	{ "perf-map", "ANYKVM_PERF_MAP", "0 or 1", set_perf_map },
 	{ "stats", "ANYKVM_STATS", "0 or 1", set_stats },
+	{ "trace", "ANYKVM_CPU_TRACE", "some of exec,exceptions,translate", set_trace },
+	{ "trace-file", "ANYKVM_CPU_TRACE_FILE", "a file that can be written", os_show_to },
 };
 
 int anykvm_set_option(const char *name, const char *value)

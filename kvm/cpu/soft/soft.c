@@ -66,6 +66,8 @@ static int soft_vcpu_create(struct kvm_vcpu *v)
 	v->cpu.soft = s;
 	v->cpu.decoder = v->kvm->arch.decoder;
 	v->cpu.vector = vm->vector;
+	s->trace = vm->options.trace;
+	v->cpu.show_events = s->trace & SOFT_TRACE_EXCEPTIONS;
 	if (vm->options.jit) {
 		s->jit = jit_create(&v->cpu);
 		if (!s->jit) {

@@ -76,6 +76,8 @@ struct soft_vcpu {
 	struct soft_block *current;	/* the block that is running */
 	struct soft_jit *jit;		/* NULL: interpret only */
 	struct soft_stats stats;
+	u32 trace;			/* SOFT_TRACE_* */
+	u64 shown[X86_NR_REGS];		/* registers when they were last traced */
 };
 
 /* What hangs on kvm->cpu. */

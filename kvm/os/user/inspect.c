@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* What helps people to look inside: settings from the environment, names of code for profilers,
- * lines for people. */
+ * lines for people,
+ * disassembly. */
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +48,68 @@ void os_show(const char *fmt, ...)
 	(void)!write(READ_ONCE(show_fd), line, n);
 	errno = saved;
 }
+
+#ifdef HAVE_CAPSTONE
+#include <capstone/capstone.h>
+
+#define STRING_OF(x)	#x
+#define LIBRARY(major)	"libcapstone.so." STRING_OF(major)
+
+/* Capstone is large: it is there only for those who look. */
+static struct {
+	pthread_mutex_t lock;		/* its handles are one thread's */
+	bool tried;
+	csh handle[3];			/* 16, 32 and 64 bits; all or none */
+	typeof(cs_open) *open;
+	typeof(cs_disasm) *disasm;
+	typeof(cs_free) *free;
+} capstone = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static bool load_capstone(void)
+{
+	static const cs_mode modes[] = { CS_MODE_16, CS_MODE_32, CS_MODE_64 };
+	void *library;
+
+	if (capstone.tried)
+		return capstone.handle[2];
+	capstone.tried = true;
+	library = dlopen(LIBRARY(CS_API_MAJOR), RTLD_NOW | RTLD_LOCAL);
+	if (!library)
+		return false;
+	capstone.open = dlsym(library, "cs_open");
+	capstone.disasm = dlsym(library, "cs_disasm");
+	capstone.free = dlsym(library, "cs_free");
+	if (!capstone.open || !capstone.disasm || !capstone.free)
+		return false;
+	for (u32 k = 0; k < ARRAY_SIZE(modes); k++)
+		if (capstone.open(CS_ARCH_X86, modes[k], &capstone.handle[k]) != CS_ERR_OK)
+			return false;
+	return true;
+}
+
+u32 os_disassemble(const u8 *bytes, size_t n, u32 bits, u64 addr, char *text, size_t size)
+{
+	int saved = errno;
+	cs_insn *insn;
+	u32 len = 0;
+
+	pthread_mutex_lock(&capstone.lock);
+	if (load_capstone() &&
+	    capstone.disasm(capstone.handle[bits >> 5], bytes, n, addr, 1, &insn)) {
+		snprintf(text, size, "%s%s%s", insn->mnemonic, *insn->op_str ? " " : "", insn->op_str);
+		len = insn->size;
+		capstone.free(insn, 1);
+	}
+	pthread_mutex_unlock(&capstone.lock);
+	errno = saved;
+	return len;
+}
+#else
+u32 os_disassemble(const u8 *bytes, size_t n, u32 bits, u64 addr, char *text, size_t size)
+{
+	return 0;
+}
+#endif
 
 static int perf_map = -1;
 
