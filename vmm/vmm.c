@@ -17,6 +17,7 @@
 #include "vmm/char/terminal.h"
 #include "vmm/dev/pc/pc.h"
 #include "vmm/machine/machine.h"
+#include "vmm/net/net.h"
 #include "vmm/util.h"
 
 const struct kvm_provider *const *vmm_providers(void)
@@ -71,10 +72,24 @@ static int create_backend(struct run *run, enum vm_console which,
 	return 0;
 }
 
+static int create_net(struct machine *m, const struct net_config *config, struct vmm_error *error)
+{
+	struct net_backend *backend;
+	int err;
+
+	if (config->kind == NET_NONE)
+		return 0;
+	err = net_create(m->loop, config, &backend, error);
+	return err ? err : virtio_net_create(m, config, backend, error);
+}
+
 static int create_pci_devices(struct machine *m, struct vmm_error *error)
 {
 	int err = pci_host_create(m, error);
 
+	/* First, since guests call them by their slots: another disk is not to rename them. */
+	for (unsigned int i = 0; i < m->config->net_count && !err; i++)
+		err = create_net(m, &m->config->nets[i], error);
 	for (unsigned int i = 0; i < m->config->disk_count && !err; i++)
 		err = virtio_blk_create(m, &m->config->disks[i], error);
 	for (unsigned int i = 0; i < m->config->share_count && !err; i++)

@@ -56,6 +56,39 @@ struct watchdog_config {
 	unsigned int action;	/* enum watchdog_action */
 };
 
+enum net_kind {
+	NET_NONE,		/* no network device */
+	NET_USER,		/* a network inside this process, by libslirp */
+	NET_TAP,		/* a tap device of the host's */
+	NET_SOCKET,		/* another machine's network device, over a stream socket */
+	NET_PASST,		/* a running passt */
+};
+
+/* A port of the host that leads to one of the guest's, with NET_USER. */
+struct net_forward {
+	const char *address;	/* of the host, IPv4; NULL: all it has */
+	uint16_t host_port, guest_port;
+	bool udp;		/* instead of TCP */
+};
+
+struct net_config {
+	enum net_kind kind;
+	uint8_t mac[6];		/* all zeroes: one is chosen */
+	unsigned int queues;	/* pairs of queues; 0: 1. More only with NET_TAP. */
+	unsigned int mtu;	/* that the guest is told; 0: none */
+	/* NET_USER */
+	bool restricted;	/* no way out but forwarded ports */
+	const struct net_forward *forwards;
+	unsigned int forward_count;
+	/* NET_TAP: ifname, or bridge and perhaps ifname, or fd. */
+	const char *ifname;
+	const char *bridge;	/* to put a new device into */
+	unsigned int fd;	/* an open tap device; 0: none */
+	/* NET_SOCKET: one of them; NET_PASST: connect. A path, or HOST:PORT. */
+	const char *listen;
+	const char *connect;
+};
+
 enum vm_console {
 	VM_CONSOLE_SERIAL,	/* stdio is COM1 (guest: console=ttyS0) */
 	VM_CONSOLE_VIRTIO,	/* stdio is a virtio console (guest: console=hvc0) */
@@ -70,6 +103,8 @@ struct vm_config {
 	unsigned int cpus;
 	const struct disk_config *disks;
 	unsigned int disk_count;
+	const struct net_config *nets;
+	unsigned int net_count;
 	const struct kvm_provider *provider;	/* who runs the guest */
 	const struct share_config *shares;
 	unsigned int share_count;

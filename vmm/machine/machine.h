@@ -153,6 +153,10 @@ int pci_host_create(struct machine *m, struct vmm_error *error);
  * The console's backend is a struct char_backend (vmm/char/char.h), which the device then owns. */
 struct char_backend;
 int virtio_blk_create(struct machine *m, const struct disk_config *disk, struct vmm_error *error);
+/* The backend is a struct net_backend (vmm/net/net.h): the device's, or destroyed on failure. */
+struct net_backend;
+int virtio_net_create(struct machine *m, const struct net_config *net, struct net_backend *backend,
+		      struct vmm_error *error);
 int virtio_rng_create(struct machine *m, struct vmm_error *error);
 int virtio_fs_create(struct machine *m, const struct share_config *share, struct vmm_error *error);
 int virtio_console_create(struct machine *m, struct char_backend *backend,

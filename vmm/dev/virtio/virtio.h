@@ -186,11 +186,15 @@ extern const struct state_table virtio_device_state;
 
 /*
  * The devices by themselves, for a transport or a test to attach to. Return 0, or -errno with a
- * line in error. virtio_blk_create() and the others in machine.h put the same on PCI. The console's
- * backend is the device's once it was started.
+ * line in error. virtio_blk_create() and the others in machine.h put the same on PCI. The
+ * console's backend is the device's once it was started; the network's is the device's from the
+ * first, or destroyed on failure.
  */
 int virtio_blk_new(struct machine *machine, const struct disk_config *disk,
 		   struct virtio_device **vdev, struct vmm_error *error);
+int virtio_net_new(struct machine *machine, const struct net_config *net,
+		   struct net_backend *backend, struct virtio_device **vdev,
+		   struct vmm_error *error);
 int virtio_rng_new(struct machine *machine, struct virtio_device **vdev, struct vmm_error *error);
 int virtio_fs_new(struct machine *machine, const struct share_config *share,
 		  struct virtio_device **vdev, struct vmm_error *error);

@@ -296,14 +296,23 @@ void virtqueue_unpop(struct virtqueue *vq)
 	vq->in_flight--;
 }
 
+void virtqueue_push_all(struct virtqueue *vq, const struct virtqueue_used *used, unsigned int count)
+{
+	for (unsigned int i = 0; i < count; i++) {
+		struct used_elem elem = { .id = used[i].head, .len = used[i].length };
+
+		memcpy(used_ring(vq, vq->used_idx), &elem, sizeof(elem));
+		vq->used_idx++;
+		vq->in_flight--;
+	}
+	__atomic_store_n(&vq->used[1], vq->used_idx, __ATOMIC_RELEASE);
+}
+
 void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t length)
 {
-	struct used_elem elem = { .id = head, .len = length };
+	const struct virtqueue_used used = { .head = head, .length = length };
 
-	memcpy(used_ring(vq, vq->used_idx), &elem, sizeof(elem));
-	vq->used_idx++;
-	vq->in_flight--;
-	__atomic_store_n(&vq->used[1], vq->used_idx, __ATOMIC_RELEASE);
+	virtqueue_push_all(vq, &used, 1);
 }
 
 bool virtqueue_should_interrupt(struct virtqueue *vq)

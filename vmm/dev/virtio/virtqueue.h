@@ -86,6 +86,16 @@ void virtqueue_unpop(struct virtqueue *vq);
 /* Gives a chain back: @length bytes of its writable part were written, from the start. */
 void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t length);
 
+/* A chain to give back, and how much of it was written. */
+struct virtqueue_used {
+	uint16_t head;
+	uint32_t length;
+};
+
+/* Gives several chains back at once: the driver finds all of them or none. */
+void virtqueue_push_all(struct virtqueue *vq, const struct virtqueue_used *used,
+			unsigned int count);
+
 /* Whether the driver wants an interrupt for what was pushed since this was last asked. */
 bool virtqueue_should_interrupt(struct virtqueue *vq);
 
