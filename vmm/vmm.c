@@ -15,6 +15,9 @@
 #include <unistd.h>
 #include "vmm/char/char.h"
 #include "vmm/char/terminal.h"
+#ifdef HAVE_JANSSON
+#include "vmm/control/control.h"
+#endif
 #include "vmm/dev/pc/pc.h"
 #include "vmm/machine/machine.h"
 #include "vmm/net/net.h"
@@ -32,6 +35,7 @@ const struct kvm_provider *const *vmm_providers(void)
 /* A run, from its user's side. */
 struct run {
 	struct machine machine;
+	struct control *control;	/* or NULL */
 	uint64_t leaving_since;		/* loop_now() when the user first asked to leave, or 0 */
 	struct loop_fd signals;		/* those that ask the process to end */
 	sigset_t mask_before;
@@ -59,12 +63,47 @@ static void leave(void *data)
 
 /* ------------------------------------------------------------------ devices */
 
-/* The backend for a console, stdio for the one that the user asked for. */
+#ifdef HAVE_JANSSON
+
+static int create_control(struct run *run, struct vmm_error *error)
+{
+	return run->machine.config->control ?
+	       control_create(&run->machine, &run->control, error) : 0;
+}
+
+static void destroy_control(struct run *run)
+{
+	control_destroy(run->control);
+}
+
+#else
+
+static int create_control(struct run *run, struct vmm_error *error)
+{
+	return 0;
+}
+
+static void destroy_control(struct run *run)
+{
+}
+
+static int control_console(struct control *control, struct char_backend **backend,
+			   struct vmm_error *error)
+{
+	return vmm_fail(error, -ENOSYS, "this build has no control sockets, and a console only "
+			"on a terminal");
+}
+
+#endif
+
+/* The backend for a console; for the one that the user asked for, stdio or what to attach to. */
 static int create_backend(struct run *run, enum vm_console which,
 			  struct char_backend **backend, struct vmm_error *error)
 {
 	struct machine *m = &run->machine;
 
+	if (m->config->console == which && m->config->control && m->config->control->console)
+		return control_console(run->control, backend, error);
 	if (m->config->console == which)
 		return char_stdio_create(m->loop, leave, run, backend, error);
 	if (char_null_create(backend))
@@ -215,11 +254,14 @@ int vmm_run(const struct vm_config *config, char *error, size_t error_size)
 	if (!ret)
 		ret = watch_signals(&run, &line);
 	if (!ret)
+		ret = create_control(&run, &line);
+	if (!ret)
 		ret = create_devices(&run, &line);
 	if (!ret)
 		ret = machine_run(&run.machine, &line);
 	/* The loop has stopped; devices and backends go, and the terminal is the user's again. */
 	loop_fd_del(&run.signals);
+	destroy_control(&run);
 	machine_destroy(&run.machine);
 	give_signals_back(&run);
 	if (error_size)

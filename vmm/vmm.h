@@ -95,6 +95,14 @@ enum vm_console {
 	VM_CONSOLE_NONE,
 };
 
+/* How others find the machine while it runs, and talk to it; see vmm/control/control.h. */
+struct control_config {
+	const char *name;
+	const char *directory;		/* the machine's own (vmm/control/rundir.h) */
+	const char *description;	/* its configuration, as JSON; or NULL */
+	bool console;			/* the console is to attach to and logged, not on stdio */
+};
+
 struct vm_config {
 	const char *kernel;	/* a bzImage, or an ELF vmlinux; needed */
 	const char *initrd;	/* or NULL */
@@ -115,6 +123,10 @@ struct vm_config {
 	const struct watchdog_config *watchdog;	/* or NULL */
 	bool no_reboot;		/* a guest's reset ends the run */
 	enum vm_console console;
+	const struct control_config *control;	/* or NULL */
+	/* Called once the guest runs, on vmm_run's thread. May be NULL. */
+	void (*started)(void *data);
+	void *started_data;
 };
 
 /* How a run ended. */

@@ -392,6 +392,8 @@ int machine_run(struct machine *m, struct vmm_error *error)
 		loop_run(m->loop, reset_devices, m);
 		machine_resume(m);
 		set_state(m, MACHINE_RUNNING);
+		if (m->config->started)
+			m->config->started(m->config->started_data);
 		ret = serve(m, error);
 	}
 	set_state(m, MACHINE_ENDING);

@@ -453,6 +453,7 @@ int vcpu_start(struct vcpu *v)
 	if (err)
 		return -err;
 	v->started = true;
+	pthread_getcpuclockid(v->thread, &v->clock);
 	snprintf(name, sizeof(name), "vcpu%u", v->id);
 	pthread_setname_np(v->thread, name);
 	return 0;

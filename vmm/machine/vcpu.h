@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <time.h>
 #include "vmm/machine/boot.h"
 #include "vmm/machine/machine.h"
 
@@ -21,6 +22,7 @@ struct vcpu {
 	bool unfinished;		/* KVM has yet to take in the answer to an I/O exit */
 	struct vcpu_power_on *power_on;
 	pthread_t thread;
+	clockid_t clock;		/* of the processor time that the thread has used */
 	bool started;
 };
 

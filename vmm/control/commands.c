@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What can be asked of a running machine: the commands of docs/control.md, on the loop thread. */
+#include "vmm/control/control.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vmm/control/rundir.h"
+#include "vmm/dev/pc/pc.h"
+#include "vmm/machine/vcpu.h"
+#include "vmm/provider.h"
+#include "vmm/util.h"
+
+static const char *state_name(enum machine_state state)
+{
+	static const char *const names[] = {
+		[MACHINE_STARTING] = "starting", [MACHINE_RUNNING] = "running",
+		[MACHINE_PAUSED] = "paused", [MACHINE_ENDING] = "ending",
+	};
+
+	return names[state];
+}
+
+static json_t *seconds(uint64_t ns)
+{
+	return json_real((double)ns / 1e9);
+}
+
+static json_t *clock_seconds(clockid_t clock)
+{
+	struct timespec now;
+
+	if (clock_gettime(clock, &now))
+		return json_null();
+	return seconds(now.tv_sec * 1000000000ULL + now.tv_nsec);
+}
+
+/* ------------------------------------------------------------------ status and figures */
+
+void control_status(const struct control_request *request, json_t *status)
+{
+	struct machine *m = request->machine;
+	const struct control_config *config = m->config->control;
+
+	json_object_set_new(status, "name", json_string(config->name));
+	json_object_set_new(status, "state", json_string(state_name(machine_state(m))));
+	json_object_set_new(status, "pid", json_integer(getpid()));
+	json_object_set_new(status, "uptime", seconds(loop_now() - request->started));
+	json_object_set_new(status, "cpus", json_integer(m->vcpu_count));
+	json_object_set_new(status, "memory", json_integer((json_int_t)m->config->memory));
+	json_object_set_new(status, "accel", json_string(m->provider->name));
+	json_object_set_new(status, "console", json_string(config->console ? "attachable" :
+							   "terminal"));
+	json_object_set_new(status, "directory", json_string(config->directory));
+	if (config->description)
+		json_object_set_new(status, "config",
+				    json_loads(config->description, 0, NULL));
+}
+
+static enum control_outcome run_status(struct control_request *request)
+{
+	control_status(request, request->result);
+	return CONTROL_DONE;
+}
+
+static enum control_outcome run_stats(struct control_request *request)
+{
+	struct machine *m = request->machine;
+	json_t *cpu = json_object(), *vcpus = json_array(), *memory = json_object();
+	struct stat st;
+
+	for (unsigned int i = 0; i < m->vcpu_count; i++)
+		json_array_append_new(vcpus, clock_seconds(m->vcpus[i].clock));
+	json_object_set_new(cpu, "total", clock_seconds(CLOCK_PROCESS_CPUTIME_ID));
+	json_object_set_new(cpu, "vcpus", vcpus);
+	json_object_set_new(memory, "size", json_integer((json_int_t)m->ram.size));
+	/* What of the guest's memory takes any of the host's. */
+	json_object_set_new(memory, "resident", fstat(m->ram.fd, &st) ? json_null() :
+			    json_integer((json_int_t)st.st_blocks * 512));
+	json_object_set_new(request->result, "uptime", seconds(loop_now() - request->started));
+	json_object_set_new(request->result, "state",
+			    json_string(state_name(machine_state(m))));
+	json_object_set_new(request->result, "cpu", cpu);
+	json_object_set_new(request->result, "memory", memory);
+	return CONTROL_DONE;
+}
+
+/* ------------------------------------------------------------------ the machine's life */
+
+static enum control_outcome run_pause(struct control_request *request)
+{
+	if (machine_state(request->machine) == MACHINE_PAUSED)
+		return CONTROL_DONE;
+	machine_request_pause(request->machine);
+	return CONTROL_WHEN_PAUSED;
+}
+
+static enum control_outcome run_resume(struct control_request *request)
+{
+	if (machine_state(request->machine) == MACHINE_RUNNING)
+		return CONTROL_DONE;
+	machine_request_resume(request->machine);
+	return CONTROL_WHEN_RUNNING;
+}
+
+static enum control_outcome run_stop(struct control_request *request)
+{
+	if (machine_state(request->machine) == MACHINE_PAUSED) {
+		vmm_fail(&request->error, 0, "the machine is paused, and its guest cannot switch it "
+			 "off: resume it first");
+		return CONTROL_FAILED;
+	}
+	acpi_pm_press_power_button(request->machine);
+	return CONTROL_DONE;
+}
+
+static enum control_outcome run_kill(struct control_request *request)
+{
+	machine_request_quit(request->machine);
+	return CONTROL_DONE;
+}
+
+static enum control_outcome run_reset(struct control_request *request)
+{
+	machine_request_reset(request->machine);
+	return CONTROL_DONE;
+}
+
+/* ------------------------------------------------------------------ the console */
+
+static enum control_outcome run_console(struct control_request *request)
+{
+	return CONTROL_CONSOLE;
+}
+
+static enum control_outcome run_logs(struct control_request *request)
+{
+	const struct control_config *config = request->machine->config->control;
+	json_t *files = json_array();
+	static const char *const names[] = { RUNDIR_CONSOLE_OLD, RUNDIR_CONSOLE };
+
+	if (!config->console) {
+		json_decref(files);
+		vmm_fail(&request->error, 0, "the machine's console is on the terminal that it was "
+			 "started from, and has no log");
+		return CONTROL_FAILED;
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++)
+		json_array_append_new(files, json_sprintf("%s/%s", config->directory, names[i]));
+	json_object_set_new(request->result, "files", files);
+	return CONTROL_DONE;
+}
+
+/* ------------------------------------------------------------------ the table */
+
+static const struct command {
+	const char *name;
+	enum control_outcome (*run)(struct control_request *request);
+} commands[] = {
+	{ "status", run_status },
+	{ "stats", run_stats },
+	{ "pause", run_pause },
+	{ "resume", run_resume },
+	{ "stop", run_stop },
+	{ "kill", run_kill },
+	{ "reset", run_reset },
+	{ "console", run_console },
+	{ "logs", run_logs },
+};
+
+enum control_outcome control_run(const char *name, struct control_request *request)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(commands); i++)
+		if (!strcmp(commands[i].name, name))
+			return commands[i].run(request);
+	vmm_fail(&request->error, 0, "there is no command '%.64s'", name);
+	return CONTROL_FAILED;
+}
