@@ -154,7 +154,7 @@ struct x86_cpu {
 		u64 page;		/* linear address of the page that the code is from */
 		u64 epoch;		/* what a key of jit_target has on top */
 		struct jit_target *targets;
-		u64 tmp[2];
+		u64 tmp[3];
 		u32 flags;		/* arithmetic flags: SF, ZF, AF, PF, CF in bits 15:8, OF in bit 0 */
 		u32 edge;
 		struct soft_block *block;	/* that the edge leaves from */

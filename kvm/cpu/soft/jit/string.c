@@ -2,11 +2,9 @@
 /*
  * MOVS, STOS, LODS, CMPS, SCAS.
  *
- * A repeated one becomes the host's own, which knows what overlaps mean, where all its elements lie in
- * one page: the guest's RSI and RDI are the host's, so they become host addresses and, behind the
- * instruction, guest addresses again. So no translated code runs on for longer than a page takes. What
- * crosses pages, or goes backward, or is longer, is the handler's, which works page by page
- * (x86/string.c).
+ * A repeated one is done by the page, by the host's own, which knows what overlaps mean: the guest's RSI and
+ * RDI are the host's, so they become host addresses and, behind the instruction, guest addresses again.
+ * Backward ones and elements across two pages are the handler's (x86/string.c).
  */
 #include "kvm/cpu/soft/jit/translate.h"
 
@@ -72,11 +70,18 @@ static void emit_one(struct tr *t, const struct x86_insn *i, u32 op, const struc
 	flags_written(t, f);
 }
 
-/* The lookup for all elements, which must be in one page of either half: what to add for the host's address goes
- * to tmp. */
-static void range(struct tr *t, int reg, u32 size, bool write, struct loc tmp)
+/* How many bytes there are from reg to the end of its page, to a scratch register. */
+static void room(struct tr *t, int dst, int reg)
 {
-	int r = host_of[reg], shift = __builtin_ctz(size);
+	e_mov(&t->e, 4, dst, host_of[reg]);
+	e_alu_imm(&t->e, 1, 4, loc_reg(dst), -4096);		/* or */
+	e_op(&t->e, 0xf7, 4, 3, loc_reg(dst));			/* neg */
+}
+
+/* The lookup of reg's page, in either half: what to add for the host's address goes to tmp. */
+static void find_page(struct tr *t, int reg, bool write, struct loc tmp)
+{
+	int r = host_of[reg];
 	struct emit *e = &t->e;
 
 	e_mov(e, 4, H_RDX, r);
@@ -84,7 +89,7 @@ static void range(struct tr *t, int reg, u32 size, bool write, struct loc tmp)
 	e8(e, PAGE_SHIFT - 5);
 	e_alu_imm(e, 4, 4, loc_reg(H_RDX), (X86_TLB_SIZE - 1) << 5);
 	e_op(e, 0x03, 8, H_RDX, C(tlb));
-	e_lea(e, t->word, H_RAX, loc_sib(r, host_of[X86_RCX], shift, -1));	/* the last byte */
+	e_mov(e, t->word, H_RAX, r);
 	e_alu_imm(e, 4, 8, loc_reg(H_RAX), -4096);
 	if (t->word == 8) {
 		e_mov(e, 8, H_RCX, r);
@@ -112,30 +117,46 @@ static void wrap(struct tr *t, bool rsi)
 	e_mov(&t->e, 4, H_RDI, H_RDI);
 }
 
+/* Elements by the page. The registers are exact before each page, so the handler can take over there. */
 static void emit_rep(struct tr *t, const struct x86_insn *i, u32 op)
 {
 	static const u8 opcode[] = { [JIT_MOVS] = 0xa4, [JIT_STOS] = 0xaa, [JIT_CMPS] = 0xa6,
 				     [JIT_SCAS] = 0xae };
 	bool rsi = op == JIT_MOVS || op == JIT_CMPS, write = op == JIT_MOVS || op == JIT_STOS;
 	bool repne = !write && !(i->flags & X86_I_REP);
+	struct loc count = loc_reg(host_of[X86_RCX]);
 	u32 size = i->opsize;
 	struct emit *e = &t->e;
-	u8 *none;
+	u8 *none, *again, *done, *found = NULL;
 
-	e_rr(e, 0x85, t->word, host_of[X86_RCX], host_of[X86_RCX]);	/* test */
+	e_op(e, 0x85, t->word, count.base, count);		/* test */
 	none = e_jcc(e, 4);
-	e_alu_imm(e, 7, t->word, loc_reg(host_of[X86_RCX]), PAGE_SIZE / size);
-	jit_slow_if(t, e_jcc(e, 7));				/* a */
+	again = e->p;
+	room(t, H_RCX, X86_RDI);
+	if (rsi) {
+		room(t, H_RAX, X86_RSI);
+		e_rr(e, 0x3b, 4, H_RAX, H_RCX);
+		e_rr(e, OP_0F | 0x42, 4, H_RCX, H_RAX);		/* cmovb */
+	}
+	if (size > 1) {
+		e_op(e, 0xc1, 4, 5, loc_reg(H_RCX));
+		e8(e, __builtin_ctz(size));
+		jit_slow_if(t, e_jcc(e, 4));			/* an element across two pages */
+	}
+	e_op(e, 0x3b, t->word, H_RCX, count);
+	e_op(e, OP_0F | 0x47, t->word, H_RCX, count);		/* cmova */
+	e_store(e, 8, H_RCX, C(jit.tmp[2]));
 	if (rsi)
-		range(t, X86_RSI, size, false, C(jit.tmp[0]));
-	range(t, X86_RDI, size, write, C(jit.tmp[1]));
+		find_page(t, X86_RSI, false, C(jit.tmp[0]));
+	find_page(t, X86_RDI, write, C(jit.tmp[1]));
+
 	wrap(t, rsi);
 	if (rsi)
 		e_op(e, 0x03, 8, H_RSI, C(jit.tmp[0]));
 	else
 		e_mov(e, 8, H_RAX, host_of[X86_RAX]);
 	e_op(e, 0x03, 8, H_RDI, C(jit.tmp[1]));
-	e_mov(e, t->word, H_RCX, host_of[X86_RCX]);
+	e_load(e, 8, H_RCX, C(jit.tmp[2]));
 	e8(e, repne ? 0xf2 : 0xf3);
 	if (size == 2)
 		e8(e, 0x66);
@@ -148,8 +169,21 @@ static void emit_rep(struct tr *t, const struct x86_insn *i, u32 op)
 		e_op(e, 0x2b, 8, H_RSI, C(jit.tmp[0]));
 	e_op(e, 0x2b, 8, H_RDI, C(jit.tmp[1]));
 	wrap(t, rsi);
-	e_mov(e, 8, host_of[X86_RCX], H_RCX);
+	e_op(e, 0x2b, 8, H_RCX, C(jit.tmp[2]));			/* minus what was done */
+	e_op(e, 0x01, t->word, H_RCX, count);
+	done = e_jcc(e, 4);
+	if (!write) {
+		e_op(e, 0xf6, 1, 0, loc_mem(H_RBP, (s32)offsetof(struct x86_cpu, jit.flags) + 1 - BIAS));
+		e8(e, X86_RFLAGS_ZF);
+		found = e_jcc(e, repne ? 5 : 4);
+	}
+	e_alu_imm(e, 7, 4, C(attention), 0);
+	e_patch(e, e_jcc(e, 4), again);
+	jit_slow_if(t, e_jmp(e));
 	e_land(e, none);
+	e_land(e, done);
+	if (found)
+		e_land(e, found);
 }
 
 void jit_emit_string(struct tr *t, const struct x86_insn *i, u32 op, const struct effect *f)

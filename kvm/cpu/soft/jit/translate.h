@@ -21,7 +21,7 @@ enum { IN_HOST = 1, IN_SLOT = 2, IN_BOTH = 3 };		/* where the guest's flags are 
 enum { WRITES_NONE, WRITES_PART, WRITES_ALL };
 
 struct slow {			/* an instruction's way out to its handler */
-	u8 *from[4];
+	u8 *from[6];
 	u8 n;
 	u8 flags;		/* IN_* behind the instruction, where translated code goes on */
 	bool end;		/* no translated code goes on */
