@@ -133,6 +133,8 @@ static int create_pci_devices(struct machine *m, struct vmm_error *error)
 		err = virtio_blk_create(m, &m->config->disks[i], error);
 	for (unsigned int i = 0; i < m->config->share_count && !err; i++)
 		err = virtio_fs_create(m, &m->config->shares[i], error);
+	if (m->config->vsock && !err)
+		err = virtio_vsock_create(m, m->config->vsock, error);
 	return err ? err : virtio_rng_create(m, error);
 }
 

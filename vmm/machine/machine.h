@@ -159,6 +159,8 @@ int virtio_net_create(struct machine *m, const struct net_config *net, struct ne
 		      struct vmm_error *error);
 int virtio_rng_create(struct machine *m, struct vmm_error *error);
 int virtio_fs_create(struct machine *m, const struct share_config *share, struct vmm_error *error);
+int virtio_vsock_create(struct machine *m, const struct vsock_config *config,
+			struct vmm_error *error);
 int virtio_console_create(struct machine *m, struct char_backend *backend,
 			  struct vmm_error *error);
 
