@@ -27,24 +27,24 @@ struct kvm_vcpu;
 
 /* ---- memory slots: memslot.c ---- */
 
-/* One slot. Immutable once published, but for its bitmaps, whose bits are set atomically. */
+/* One slot. Immutable once published, but for its bitmaps, whose bits are set atomically, and `aliased`. */
 struct kvm_memslot {
 	gfn_t base_gfn;
 	u64 npages;
 	u8 *host;		/* the VMM's address of the first page */
 	u32 id;
 	u32 flags;		/* KVM_MEM_* */
-	bool aliased;		/* another slot has, or had, some of its host pages */
+	bool aliased;		/* another slot has, or had, some of its host pages; never cleared */
 	u64 *dirty;		/* a bit a page, while KVM_MEM_LOG_DIRTY_PAGES; else NULL */
 	u64 *code;		/* a bit a page: some vCPU holds code made from it; writes to it trap */
 	u64 *checked;		/* two bits a page: host page known readable, known writable */
 };
 
-/* The slot array: sorted by base_gfn, never changed, swapped whole. */
+/* The slot array: sorted by base_gfn, never changed, swapped whole. Arrays share the slots. */
 struct kvm_memslots {
 	u64 generation;
 	u32 count;
-	struct kvm_memslot slot[];
+	struct kvm_memslot *slot[];
 };
 
 /* A page of guest memory as the software processor may touch it. */
@@ -180,6 +180,7 @@ struct kvm {
 	struct os_mutex lock;		/* vCPU creation, chip creation, ENABLE_CAP */
 	struct os_mutex slots_lock;	/* changes of slots and buses */
 	struct kvm_memslots *slots;	/* published; read by vCPUs between enter and leave */
+	struct kvm_memslot **slot_by_id;	/* KVM_MAX_SLOTS of them, NULL where there is none; slots_lock */
 	struct kvm_vcpu *vcpus[KVM_MAX_VCPUS];
 	u32 nr_vcpus;			/* published with release */
 	struct kvm_bus *buses[KVM_NR_BUSES];	/* immutable arrays, swapped under slots_lock */
@@ -238,6 +239,7 @@ struct kvm_vcpu {
 	struct kvm_coalesced_mmio_ring *coalesced;
 	size_t run_size;
 	struct os_mutex lock;		/* one ioctl at a time; the run thread holds it in KVM_RUN */
+	bool has_run;			/* guest code, once */
 
 	u32 mode;			/* enum kvm_vcpu_mode; seq_cst */
 	u32 requests;			/* bits of enum kvm_request */

@@ -10,7 +10,7 @@
 #include "kvm/core/kvm.h"
 
 #define MAX_GFN		((1ull << (52 - PAGE_SHIFT)) - 1)
-#define USER_ADDR_END	(1ull << 47)	/* user addresses of this host end below */
+#define USER_ADDR_END	((1ull << 47) - PAGE_SIZE)	/* user addresses of this host end below */
 
 #define PAGE_READABLE	1
 #define PAGE_WRITABLE	2
@@ -66,7 +66,7 @@ static u32 search(const struct kvm_memslots *slots, gfn_t gfn)
 	while (high - low > 1) {
 		u32 middle = low + (high - low) / 2;
 
-		if (slots->slot[middle].base_gfn <= gfn)
+		if (slots->slot[middle]->base_gfn <= gfn)
 			low = middle;
 		else
 			high = middle;
@@ -76,7 +76,7 @@ static u32 search(const struct kvm_memslots *slots, gfn_t gfn)
 
 static bool holds(const struct kvm_memslots *slots, u32 i, gfn_t gfn)
 {
-	return i < slots->count && gfn - slots->slot[i].base_gfn < slots->slot[i].npages;
+	return i < slots->count && gfn - slots->slot[i]->base_gfn < slots->slot[i]->npages;
 }
 
 static struct kvm_memslot *find_slot(struct kvm_vcpu *v, gfn_t gfn)
@@ -84,9 +84,9 @@ static struct kvm_memslot *find_slot(struct kvm_vcpu *v, gfn_t gfn)
 	struct kvm_memslots *slots = v->slots;
 
 	if (likely(holds(slots, v->last_slot, gfn)))
-		return &slots->slot[v->last_slot];
+		return slots->slot[v->last_slot];
 	v->last_slot = search(slots, gfn);
-	return holds(slots, v->last_slot, gfn) ? &slots->slot[v->last_slot] : NULL;
+	return holds(slots, v->last_slot, gfn) ? slots->slot[v->last_slot] : NULL;
 }
 
 /* Is the VMM's page there? Asked once, since asking is a system call. */
@@ -221,9 +221,9 @@ void kvm_page_written(struct kvm_vcpu *v, struct kvm_memslot *slot, gfn_t gfn)
 	if (likely(!bit_is_set(slot->code, rel)))
 		return;
 	forget_code(v, slot, rel);
-	for (u32 i = 0; slot->aliased && i < v->slots->count; i++)
-		if (alias_of(&v->slots->slot[i], host, &alias))
-			forget_code(v, &v->slots->slot[i], alias);
+	for (u32 i = 0; READ_ONCE(slot->aliased) && i < v->slots->count; i++)
+		if (alias_of(v->slots->slot[i], host, &alias))
+			forget_code(v, v->slots->slot[i], alias);
 }
 
 void kvm_page_holds_code(struct kvm_vcpu *v, struct kvm_memslot *slot, gfn_t gfn)
@@ -237,9 +237,9 @@ void kvm_page_holds_code(struct kvm_vcpu *v, struct kvm_memslot *slot, gfn_t gfn
 	atomic_add(&v->kvm->code_waits, 1);
 	set_code_bit(slot, rel);
 	/* Whoever writes the page by another of its addresses has to notice too. */
-	for (u32 i = 0; slot->aliased && i < v->slots->count; i++)
-		if (alias_of(&v->slots->slot[i], host, &alias))
-			set_code_bit(&v->slots->slot[i], alias);
+	for (u32 i = 0; READ_ONCE(slot->aliased) && i < v->slots->count; i++)
+		if (alias_of(v->slots->slot[i], host, &alias))
+			set_code_bit(v->slots->slot[i], alias);
 	kvm_make_own_request(v, KVM_REQ_TLB_WRITES);
 	kvm_request_all_and_wait(v->kvm, KVM_REQ_TLB_WRITES, v);
 	atomic_add(&v->kvm->code_waits, -1);
@@ -249,50 +249,41 @@ void kvm_page_holds_code(struct kvm_vcpu *v, struct kvm_memslot *slot, gfn_t gfn
 
 static struct kvm_memslots *alloc_slots(u32 count)
 {
-	size_t size = sizeof(struct kvm_memslots) + count * sizeof(struct kvm_memslot);
-	struct kvm_memslots *slots;
+	struct kvm_memslots *slots = os_alloc(sizeof(*slots) + count * sizeof(slots->slot[0]));
 
-	slots = size < LARGE_BITMAP ? os_alloc(size) : os_alloc_large(size);
 	if (slots)
 		slots->count = count;
 	return slots;
 }
 
-static void free_slots(struct kvm_memslots *slots)
+static void free_slot(struct kvm_memslot *slot)
 {
-	size_t size;
-
-	if (!slots)
-		return;
-	size = sizeof(*slots) + slots->count * sizeof(struct kvm_memslot);
-	if (size < LARGE_BITMAP)
-		os_free(slots);
-	else
-		os_free_large(slots, size);
+	free_bitmaps(slot);
+	os_free(slot);
 }
+
+#define BY_ID_SIZE	(KVM_MAX_SLOTS * sizeof(struct kvm_memslot *))
 
 int kvm_memslots_init(struct kvm *kvm)
 {
 	kvm->slots = alloc_slots(0);
-	return kvm->slots ? 0 : -ENOMEM;
+	kvm->slot_by_id = os_alloc_large(BY_ID_SIZE);
+	return kvm->slots && kvm->slot_by_id ? 0 : -ENOMEM;
 }
 
 void kvm_memslots_destroy(struct kvm *kvm)
 {
-	if (!kvm->slots)
-		return;
-	for (u32 i = 0; i < kvm->slots->count; i++)
-		free_bitmaps(&kvm->slots->slot[i]);
-	free_slots(kvm->slots);
+	for (u32 i = 0; kvm->slots && i < kvm->slots->count; i++)
+		free_slot(kvm->slots->slot[i]);
+	os_free(kvm->slots);
+	os_free_large(kvm->slot_by_id, BY_ID_SIZE);
 	kvm->slots = NULL;
+	kvm->slot_by_id = NULL;
 }
 
 struct kvm_memslot *kvm_memslot_by_id(struct kvm *kvm, u32 id)
 {
-	for (u32 i = 0; i < kvm->slots->count; i++)
-		if (kvm->slots->slot[i].id == id)
-			return &kvm->slots->slot[i];
-	return NULL;
+	return id < KVM_MAX_SLOTS ? kvm->slot_by_id[id] : NULL;
 }
 
 static bool share_pages(const struct kvm_memslot *a, const struct kvm_memslot *b)
@@ -300,25 +291,24 @@ static bool share_pages(const struct kvm_memslot *a, const struct kvm_memslot *b
 	return a->host < b->host + b->npages * PAGE_SIZE && b->host < a->host + a->npages * PAGE_SIZE;
 }
 
-static void mark_aliases(struct kvm_memslots *slots, u32 id)
+/* vCPUs that still run with the old array may see the mark: it costs them a look around, no more. */
+static void mark_aliases(struct kvm_memslots *slots, struct kvm_memslot *new)
 {
-	struct kvm_memslot *new = slots->slot;
-
-	while (new->id != id)
-		new++;
 	for (u32 i = 0; i < slots->count; i++) {
-		struct kvm_memslot *s = &slots->slot[i];
+		struct kvm_memslot *s = slots->slot[i];
 
-		if (s != new && share_pages(s, new))
-			s->aliased = new->aliased = true;
+		if (s == new || !share_pages(s, new))
+			continue;
+		WRITE_ONCE(s->aliased, true);
+		new->aliased = true;
 	}
 }
 
 /*
  * Replaces slot `old` (NULL: none) by `new` (NULL: none): a new array, published, and the old one freed
- * when no vCPU uses it any more.
+ * when no vCPU uses it any more. The slots are the caller's to free.
  */
-static int swap_slots(struct kvm *kvm, const struct kvm_memslot *old, const struct kvm_memslot *new)
+static int swap_slots(struct kvm *kvm, struct kvm_memslot *old, struct kvm_memslot *new)
 {
 	struct kvm_memslots *from = kvm->slots, *to;
 	bool placed = !new;
@@ -329,30 +319,34 @@ static int swap_slots(struct kvm *kvm, const struct kvm_memslot *old, const stru
 		return -ENOMEM;
 	to->generation = from->generation + 1;
 	for (u32 i = 0; i < from->count; i++) {
-		if (!placed && new->base_gfn < from->slot[i].base_gfn) {
-			to->slot[n++] = *new;
+		if (!placed && new->base_gfn < from->slot[i]->base_gfn) {
+			to->slot[n++] = new;
 			placed = true;
 		}
-		if (&from->slot[i] != old)
+		if (from->slot[i] != old)
 			to->slot[n++] = from->slot[i];
 	}
 	if (!placed)
-		to->slot[n++] = *new;
+		to->slot[n++] = new;
 	if (new)
-		mark_aliases(to, new->id);
+		mark_aliases(to, new);
+	kvm->slot_by_id[new ? new->id : old->id] = new;
 	__atomic_store_n(&kvm->slots, to, __ATOMIC_SEQ_CST);
 	kvm_request_all_and_wait(kvm, KVM_REQ_SLOTS, NULL);
-	free_slots(from);
+	os_free(from);
 	return 0;
 }
 
+/* The slots are in order and apart: those that may overlap are next to where the new one goes. */
 static bool overlaps(const struct kvm_memslots *slots, const struct kvm_memslot *except,
 		     gfn_t base, u64 npages)
 {
-	for (u32 i = 0; i < slots->count; i++) {
-		const struct kvm_memslot *s = &slots->slot[i];
+	for (u32 i = search(slots, base); i < slots->count; i++) {
+		const struct kvm_memslot *s = slots->slot[i];
 
-		if (s != except && base < s->base_gfn + s->npages && s->base_gfn < base + npages)
+		if (s->base_gfn >= base + npages)
+			break;
+		if (s != except && base < s->base_gfn + s->npages)
 			return true;
 	}
 	return false;
@@ -394,31 +388,26 @@ static int start_dirty_log(struct kvm *kvm, struct kvm_memslot *s)
 
 static int create_slot(struct kvm *kvm, struct kvm_memslot *new)
 {
-	int r = -ENOMEM;
+	int r;
 
 	new->code = bitmap_alloc(new->npages);
 	new->checked = bitmap_alloc(2 * new->npages);
 	if (!new->code || !new->checked)
-		goto out;
+		return -ENOMEM;
 	if (new->flags & KVM_MEM_LOG_DIRTY_PAGES) {
 		r = start_dirty_log(kvm, new);
 		if (r)
-			goto out;
+			return r;
 	}
-	r = swap_slots(kvm, NULL, new);
-out:
-	if (r)
-		free_bitmaps(new);
-	return r;
+	return swap_slots(kvm, NULL, new);
 }
 
 static int delete_slot(struct kvm *kvm, struct kvm_memslot *old)
 {
-	struct kvm_memslot gone = *old;
 	int r = swap_slots(kvm, old, NULL);
 
 	if (!r)
-		free_bitmaps(&gone);
+		free_slot(old);
 	return r;
 }
 
@@ -427,34 +416,43 @@ static int change_slot(struct kvm *kvm, struct kvm_memslot *old, struct kvm_mems
 {
 	bool logged = old->flags & KVM_MEM_LOG_DIRTY_PAGES;
 	bool logs = new->flags & KVM_MEM_LOG_DIRTY_PAGES;
-	u64 *dirty = old->dirty;
 	int r;
 
+	new->aliased = old->aliased;
 	new->code = old->code;
 	new->checked = old->checked;
-	new->dirty = logs ? dirty : NULL;
+	new->dirty = logs ? old->dirty : NULL;
 	if (logs && !logged) {
 		r = start_dirty_log(kvm, new);
 		if (r)
-			return r;
+			goto out;
 	}
 	r = swap_slots(kvm, old, new);
-	if (r && logs && !logged)
-		bitmap_free(new->dirty, new->npages);
-	if (!r && logged && !logs)
-		bitmap_free(dirty, new->npages);
+	if (!r) {
+		/* What the new one has taken over is no longer the old one's. */
+		old->code = old->checked = NULL;
+		if (logs)
+			old->dirty = NULL;
+		free_slot(old);
+		return 0;
+	}
+	if (logged)
+		new->dirty = NULL;
+out:
+	new->code = new->checked = NULL;
 	return r;
 }
 
 int kvm_set_memory_region(struct kvm *kvm, const struct kvm_userspace_memory_region *mem)
 {
-	struct kvm_memslot *old, new = {
+	const struct kvm_memslot new = {
 		.base_gfn = mem->guest_phys_addr >> PAGE_SHIFT,
 		.npages = mem->memory_size >> PAGE_SHIFT,
 		.host = (u8 *)mem->userspace_addr,
 		.id = mem->slot,
 		.flags = mem->flags,
 	};
+	struct kvm_memslot *old, *slot;
 	int r = check_region(mem);
 
 	if (r)
@@ -482,7 +480,14 @@ int kvm_set_memory_region(struct kvm *kvm, const struct kvm_userspace_memory_reg
 		if (new.base_gfn + new.npages - 1 > MAX_GFN)
 			goto out;
 	}
-	r = old ? change_slot(kvm, old, &new) : create_slot(kvm, &new);
+	r = -ENOMEM;
+	slot = os_alloc(sizeof(*slot));
+	if (!slot)
+		goto out;
+	*slot = new;
+	r = old ? change_slot(kvm, old, slot) : create_slot(kvm, slot);
+	if (r)
+		free_slot(slot);
 out:
 	os_mutex_unlock(&kvm->slots_lock);
 	return r;

@@ -95,8 +95,8 @@ static void test_add_and_delete(void **state)
 	assert_int_equal(requests(), BIT(KVM_REQ_SLOTS));
 	/* Sorted, whatever the order in which they came. */
 	assert_int_equal(kvm->slots->count, 3);
-	assert_int_equal(kvm->slots->slot[0].id, 2);
-	assert_int_equal(kvm->slots->slot[2].id, 9);
+	assert_int_equal(kvm->slots->slot[0]->id, 2);
+	assert_int_equal(kvm->slots->slot[2]->id, 9);
 
 	page = find(0x13fff, true, 0);
 	assert_ptr_equal(page.host, mem + 3 * PAGE_SIZE);
@@ -341,7 +341,7 @@ static void test_large_dirty_log(void **state)
 	assert_true(nothing != MAP_FAILED);
 	assert_int_equal(set_slot(0, KVM_MEM_LOG_DIRTY_PAGES, 0, pages, nothing), 0);
 	for (u64 p = 1; p < pages; p *= 3)
-		kvm_mark_dirty(v, &kvm->slots->slot[0], p);
+		kvm_mark_dirty(v, kvm->slots->slot[0], p);
 	assert_int_equal(get_log(0, map), 0);
 	for (u64 p = 1, word = 0; word < words; word++) {
 		u64 expected = 0;
@@ -513,9 +513,9 @@ static void test_code_aliases(void **state)
 	assert_int_equal(set_slot(0, 0, 0x8000, 4, mem), 0);
 	assert_int_equal(set_slot(1, 0, 0x100000, 8, mem + 2 * PAGE_SIZE), 0);
 	assert_int_equal(set_slot(2, 0, 0x200000, 4, mem + 50 * PAGE_SIZE), 0);
-	assert_true(kvm->slots->slot[0].aliased);
-	assert_true(kvm->slots->slot[1].aliased);
-	assert_false(kvm->slots->slot[2].aliased);
+	assert_true(kvm->slots->slot[0]->aliased);
+	assert_true(kvm->slots->slot[1]->aliased);
+	assert_false(kvm->slots->slot[2]->aliased);
 	kvm_vcpu_enter(v);
 	assert_int_equal(kvm_find_page(v, 0xb000, false, &page), 0);
 	kvm_page_holds_code(v, page.slot, 0xb);
