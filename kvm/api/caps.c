@@ -194,11 +194,14 @@ static long set_max_vcpu_id(struct kvm *kvm, u64 max)
 {
 	long r = -EINVAL;
 
-	if (!max || max > KVM_MAX_VCPU_ID)
+	if (max > KVM_MAX_VCPU_ID)
 		return -EINVAL;
 	os_mutex_lock(&kvm->lock);
-	/* Once: the initial limit is everybody's. */
-	if (kvm->max_vcpu_id == max || (kvm->max_vcpu_id == KVM_MAX_VCPU_ID && !kvm->nr_vcpus)) {
+	/* Once: the initial limit is everybody's, and 0 stands for it. */
+	if (!max && kvm->max_vcpu_id == KVM_MAX_VCPU_ID)
+		r = 0;
+	else if (max && (kvm->max_vcpu_id == max ||
+			 (kvm->max_vcpu_id == KVM_MAX_VCPU_ID && !kvm->nr_vcpus))) {
 		kvm->max_vcpu_id = max;
 		r = 0;
 	}
@@ -211,7 +214,9 @@ long api_enable_vm_cap(struct kvm *kvm, const struct kvm_enable_cap *cap)
 	struct x86_vm *arch = &kvm->arch;
 	u64 arg = cap->args[0];
 
-	if (cap->flags)
+	/* The rings have their own check in Linux, which forgets the flags. */
+	if (cap->flags && cap->cap != KVM_CAP_DIRTY_LOG_RING &&
+	    cap->cap != KVM_CAP_DIRTY_LOG_RING_ACQ_REL)
 		return -EINVAL;
 	switch (cap->cap) {
 	case KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2:

@@ -54,8 +54,17 @@ static int fill_supported(struct api_call *c, struct kvm_cpuid_entry2 *e, u32 ma
 	return x86_supported_cpuid(e, max);
 }
 
+/* As Linux, this one insists on entries whose padding the VMM has cleared. */
 static int fill_emulated(struct api_call *c, struct kvm_cpuid_entry2 *e, u32 max)
 {
+	for (u32 i = 0; i < max; i++) {
+		u64 at = c->arg + HEAD + i * sizeof(*e) + offsetof(struct kvm_cpuid_entry2, padding);
+		u32 padding[ARRAY_SIZE(e->padding)];
+
+		if (os_copy_from_user(padding, at, sizeof(padding)) || padding[0] || padding[1] ||
+		    padding[2])
+			return -EINVAL;
+	}
 	return x86_emulated_cpuid(e, max);
 }
 
@@ -81,8 +90,12 @@ long api_get_cpuid2(struct api_call *c)
 
 static long set(struct kvm_vcpu *v, const struct kvm_cpuid_entry2 *entries, u32 n)
 {
-	long r = x86_set_cpuid(&v->cpu, entries, n);
+	long r;
 
+	/* A processor that has run stays the one that it was. */
+	if (v->has_run)
+		return x86_same_cpuid(&v->cpu, entries, n) ? 0 : -EINVAL;
+	r = x86_set_cpuid(&v->cpu, entries, n);
 	if (!r)
 		v->kvm->ops->features_changed(v);
 	return r;

@@ -8,6 +8,8 @@
  */
 #include "kvm/core/kvm.h"
 
+#define MAX_ZONES	1000	/* on a bus: about what Linux has room for */
+
 struct kvm_coalesced {
 	struct kvm_io_device dev;
 	struct kvm_coalesced *next;
@@ -64,6 +66,16 @@ static enum kvm_bus_id bus_of(const struct kvm_coalesced_mmio_zone *zone)
 	return zone->pio ? KVM_BUS_PIO : KVM_BUS_MMIO;
 }
 
+/* With slots_lock held. */
+static u32 count_zones(struct kvm *kvm, enum kvm_bus_id bus)
+{
+	u32 n = 0;
+
+	for (struct kvm_coalesced *c = kvm->coalesced; c; c = c->next)
+		n += bus_of(&c->zone) == bus;
+	return n;
+}
+
 int kvm_register_coalesced(struct kvm *kvm, const struct kvm_coalesced_mmio_zone *zone)
 {
 	struct kvm_coalesced *c;
@@ -79,7 +91,9 @@ int kvm_register_coalesced(struct kvm *kvm, const struct kvm_coalesced_mmio_zone
 	c->kvm = kvm;
 	c->zone = *zone;
 	os_mutex_lock(&kvm->slots_lock);
-	r = kvm_bus_register_locked(kvm, bus_of(zone), zone->addr, zone->size, &c->dev);
+	r = -ENOSPC;
+	if (count_zones(kvm, bus_of(zone)) < MAX_ZONES)
+		r = kvm_bus_register_locked(kvm, bus_of(zone), zone->addr, zone->size, &c->dev);
 	if (!r) {
 		c->next = kvm->coalesced;
 		kvm->coalesced = c;

@@ -272,7 +272,8 @@ int kvm_send_msi(struct kvm *kvm, const struct kvm_msi *msi)
 	if (kvm->arch.irqchip_mode == KVM_IRQCHIP_NONE || (msi->flags & ~KVM_MSI_VALID_DEVID) ||
 	    !msi_is_valid(kvm, msi->address_hi))
 		return -EINVAL;
-	return deliver_msi(kvm, msi->address_lo, msi->address_hi, msi->data);
+	/* That nobody takes it is no error. */
+	return max(deliver_msi(kvm, msi->address_lo, msi->address_hi, msi->data), 0);
 }
 
 /* ---- acknowledgements ---- */

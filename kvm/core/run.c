@@ -133,6 +133,7 @@ static int run_loop(struct kvm_vcpu *v)
 		look_for_signals = true;
 		r = x86_inject_events(v);
 		if (!r && !core_exit(v)) {
+			v->has_run = true;
 			r = v->kvm->ops->run(v);
 			kvm_count(v, KVM_STAT_EXITS);
 			if (r == KVM_RUN_AGAIN && !core_exit(v)) {

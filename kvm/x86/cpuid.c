@@ -506,6 +506,20 @@ static struct regs entry_regs(const struct x86_cpu *c, const struct kvm_cpuid_en
 	return r;
 }
 
+bool x86_same_cpuid(struct x86_cpu *c, const struct kvm_cpuid_entry2 *entries, u32 n)
+{
+	if (n != c->nr_cpuid)
+		return false;
+	for (u32 i = 0; i < n; i++) {
+		struct regs new = entry_regs(c, &entries[i]), old = entry_regs(c, &c->cpuid[i]);
+
+		if (entries[i].function != c->cpuid[i].function || entries[i].index != c->cpuid[i].index ||
+		    entries[i].flags != c->cpuid[i].flags || memcmp(&new, &old, sizeof(new)))
+			return false;
+	}
+	return true;
+}
+
 int x86_get_cpuid(struct x86_cpu *c, struct kvm_cpuid_entry2 *entries, u32 max)
 {
 	if (max < c->nr_cpuid)

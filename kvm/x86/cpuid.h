@@ -17,6 +17,8 @@ int x86_emulated_cpuid(struct kvm_cpuid_entry2 *entries, u32 max);
  * page tables), -E2BIG, -ENOMEM. The caller flushes what was decoded under the old one.
  */
 int x86_set_cpuid(struct x86_cpu *c, const struct kvm_cpuid_entry2 *entries, u32 n);
+/* Is that what is set already, the runtime bits as they are now aside? */
+bool x86_same_cpuid(struct x86_cpu *c, const struct kvm_cpuid_entry2 *entries, u32 n);
 /* KVM_GET_CPUID2: what was set, with the runtime bits as they are now. The number, or -E2BIG. */
 int x86_get_cpuid(struct x86_cpu *c, struct kvm_cpuid_entry2 *entries, u32 max);
 /* Until the VMM sets one: no leaves, and every feature that the host can run. x86_msr_init calls it. */

@@ -435,12 +435,8 @@ int kvm_x86_set_vcpu_events(struct kvm_vcpu *v, const struct kvm_vcpu_events *e)
 			 KVM_VCPUEVENT_VALID_SHADOW | KVM_VCPUEVENT_VALID_SMM |
 			 KVM_VCPUEVENT_VALID_PAYLOAD | KVM_VCPUEVENT_VALID_TRIPLE_FAULT))
 		return -EINVAL;
-	if (e->flags & KVM_VCPUEVENT_VALID_PAYLOAD) {
-		if (!payload)
-			return -EINVAL;
-		if (e->exception.pending && e->exception.injected)
-			return -EINVAL;
-	}
+	if ((e->flags & KVM_VCPUEVENT_VALID_PAYLOAD) && !payload)
+		return -EINVAL;
 	if ((e->exception.injected || e->exception.pending) &&
 	    (e->exception.nr > 31 || e->exception.nr == X86_NMI))
 		return -EINVAL;

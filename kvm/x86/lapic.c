@@ -380,7 +380,7 @@ int kvm_lapic_set_vapic(struct kvm_vcpu *v, u64 gpa)
 	u32 word;
 
 	if (gpa && kvm_read_guest(v, gpa, &word, sizeof(word)))
-		return -EFAULT;
+		return -EINVAL;
 	v->cpu.lapic->vapic_gpa = gpa;
 	return 0;
 }
