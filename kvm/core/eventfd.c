@@ -38,6 +38,7 @@ struct kvm_eventfds {
 	/* Order: lock, resample_lock. A watched event's callback takes neither. */
 	struct os_mutex lock;		/* the lists, but for */
 	struct irqfd *irqfds;
+	u32 nr_irqfds, sweep_at;	/* how many, and at how many to look for those without a user */
 	struct resampler *resamplers;
 	struct ioeventfd *ioeventfds;	/* slots_lock: they come and go with their bus entries */
 	struct os_mutex resample_lock;	/* changes of irqfds, against an acknowledgement that walks them */
@@ -126,6 +127,32 @@ static void free_irqfd(struct irqfd *i)
 	os_free(i);
 }
 
+#define MIN_SWEEP	16
+
+/*
+ * Lets go of irqfds that nobody can signal any more, since the VMM has closed their events without taking them away.
+ * That costs system calls for each of them, and so it is done whenever their number has doubled. e->lock held.
+ */
+static void sweep_irqfds(struct kvm_eventfds *e)
+{
+	struct irqfd **link, *i;
+
+	if (e->nr_irqfds < max(e->sweep_at, (u32)MIN_SWEEP))
+		return;
+	for (link = &e->irqfds; (i = *link); ) {
+		if (!os_eventfd_abandoned(i->event)) {
+			link = &i->next;
+			continue;
+		}
+		os_mutex_lock(&e->resample_lock);
+		*link = i->next;
+		os_mutex_unlock(&e->resample_lock);
+		e->nr_irqfds--;
+		free_irqfd(i);
+	}
+	e->sweep_at = 2 * e->nr_irqfds;
+}
+
 static int assign_irqfd(struct kvm *kvm, const struct kvm_irqfd *args)
 {
 	struct kvm_eventfds *e = kvm->eventfds;
@@ -142,6 +169,7 @@ static int assign_irqfd(struct kvm *kvm, const struct kvm_irqfd *args)
 	new->kvm = kvm;
 	new->gsi = args->gsi;
 	os_mutex_lock(&e->lock);
+	sweep_irqfds(e);
 	r = os_eventfd_get(args->fd, &new->event);
 	if (!r && resample)
 		r = os_eventfd_get(args->resamplefd, &new->resample);
@@ -163,8 +191,10 @@ static int assign_irqfd(struct kvm *kvm, const struct kvm_irqfd *args)
 	os_mutex_unlock(&e->resample_lock);
 	/* Last: what is signalled already raises the interrupt at once. */
 	r = os_eventfd_watch(new->event, irqfd_signalled, new);
-	if (!r)
+	if (!r) {
+		e->nr_irqfds++;
 		goto out_unlock;
+	}
 	os_mutex_lock(&e->resample_lock);
 	e->irqfds = new->next;
 	os_mutex_unlock(&e->resample_lock);
@@ -193,6 +223,7 @@ static int deassign_irqfd(struct kvm *kvm, const struct kvm_irqfd *args)
 		os_mutex_lock(&e->resample_lock);
 		*link = i->next;
 		os_mutex_unlock(&e->resample_lock);
+		e->nr_irqfds--;
 		free_irqfd(i);
 	}
 	os_mutex_unlock(&e->lock);

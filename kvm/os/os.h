@@ -99,6 +99,9 @@ bool os_eventfd_same(const struct os_eventfd *a, const struct os_eventfd *b);
  * Stop with os_eventfd_unwatch, which waits for a running fn. */
 int os_eventfd_watch(struct os_eventfd *e, void (*fn)(void *), void *arg);
 void os_eventfd_unwatch(struct os_eventfd *e);
+/* True where the event, which is watched, can never be signalled again: no descriptor of it is left
+ * anywhere. Costs some system calls. */
+bool os_eventfd_abandoned(struct os_eventfd *e);
 
 /* ---- descriptors: how the API hands out its objects ---- */
 struct os_fd_ops {

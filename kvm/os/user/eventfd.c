@@ -2,7 +2,13 @@
 /*
  * Event descriptors of the VMM: what irqfd and ioeventfd hang on. A duplicate of the descriptor stands for the kernel's
  * reference; the kernel's own number of the eventfd says whether two are the same.
+ *
+ * The duplicate keeps the event alive, so that nobody tells us when all others have closed it. Who wants to know asks
+ * (os_eventfd_abandoned): whether another descriptor of this process is the same event, and if not, whether it outlives
+ * our duplicate, which is closed for that. If it does, it is in another process's hands. It is then still watched, by
+ * epoll, which holds no reference; only its count can no longer be read, which nobody misses.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -17,7 +23,9 @@
 #include "kvm/os/user/user.h"
 
 struct os_eventfd {
-	int fd;
+	struct os_eventfd *next;	/* of all */
+	int fd;			/* ours; -1: given up, see above */
+	int theirs;		/* the VMM's number for it, when last seen */
 	u64 id;			/* "eventfd-id" of /proc; ~0 where there is no /proc */
 	bool watched;
 	u64 watch;
@@ -26,6 +34,11 @@ struct os_eventfd {
 };
 
 #define NO_ID	(~0ull)
+
+static struct {
+	struct os_mutex lock;
+	struct os_eventfd *first;
+} all;
 
 /* 0 with *id, -EINVAL where fd is something else. */
 static int identify(int fd, u64 *id)
@@ -72,7 +85,12 @@ int os_eventfd_get(int fd, struct os_eventfd **out)
 		goto out_close;
 	}
 	e->fd = copy;
+	e->theirs = fd;
 	e->id = id;
+	os_mutex_lock(&all.lock);
+	e->next = all.first;
+	all.first = e;
+	os_mutex_unlock(&all.lock);
 	*out = e;
 	goto out;
 out_close:
@@ -84,12 +102,19 @@ out:
 
 void os_eventfd_put(struct os_eventfd *e)
 {
+	struct os_eventfd **link = &all.first;
 	int saved = errno;
 
 	if (!e)
 		return;
 	os_eventfd_unwatch(e);
-	close(e->fd);
+	os_mutex_lock(&all.lock);
+	while (*link != e)
+		link = &(*link)->next;
+	*link = e->next;
+	os_mutex_unlock(&all.lock);
+	if (e->fd >= 0)
+		close(e->fd);
 	free(e);
 	errno = saved;
 }
@@ -131,8 +156,9 @@ static bool drain(int fd)
 static void readable(void *arg)
 {
 	struct os_eventfd *e = arg;
+	int fd = READ_ONCE(e->fd);
 
-	if (drain(e->fd))
+	if (fd < 0 || drain(fd))
 		e->fn(e->arg);
 }
 
@@ -152,4 +178,94 @@ void os_eventfd_unwatch(struct os_eventfd *e)
 	if (e->watched)
 		user_worker_remove(e->fd, e->watch);
 	e->watched = false;
+}
+
+static bool is_ours(int fd)
+{
+	struct os_eventfd *e;
+
+	os_mutex_lock(&all.lock);
+	for (e = all.first; e && e->fd != fd; e = e->next)
+		;
+	os_mutex_unlock(&all.lock);
+	return e;
+}
+
+static bool is_theirs(const struct os_eventfd *e, int fd)
+{
+	u64 id;
+
+	return !is_ours(fd) && !identify(fd, &id) && id == e->id;
+}
+
+/* A descriptor of the VMM's for the same event; -1: it has none, NO_PROC: there is no telling. */
+#define NO_PROC	(-2)
+static int find_theirs(const struct os_eventfd *e)
+{
+	struct dirent *entry;
+	char target[64];
+	int fd, found = -1;
+	ssize_t n;
+	DIR *dir;
+
+	if (is_theirs(e, e->theirs))
+		return e->theirs;
+	dir = opendir("/proc/self/fd");
+	if (!dir)
+		return NO_PROC;
+	while (found < 0 && (entry = readdir(dir))) {
+		n = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1);
+		if (n <= 0)
+			continue;
+		target[n] = '\0';
+		fd = atoi(entry->d_name);
+		if (strstr(target, "[eventfd]") && is_theirs(e, fd))
+			found = fd;
+	}
+	closedir(dir);
+	return found;
+}
+
+bool os_eventfd_abandoned(struct os_eventfd *e)
+{
+	struct pollfd p = { .fd = e->fd, .events = POLLIN };
+	int saved = errno, theirs, fd;
+	bool gone = false;
+
+	if (e->id == NO_ID || !e->watched)
+		goto out;
+	if (e->fd >= 0) {
+		/* A signal that is still to be told? */
+		if (poll(&p, 1, 0))
+			goto out;
+		theirs = find_theirs(e);
+		if (theirs != -1) {
+			e->theirs = theirs == NO_PROC ? e->theirs : theirs;
+			goto out;
+		}
+		fd = e->fd;
+		user_worker_each_signal(fd, e->watch);
+		WRITE_ONCE(e->fd, -1);
+		user_worker_wait(e->watch);	/* it may be about to read */
+		close(fd);
+	}
+	gone = !user_worker_still_there(e->watch);
+out:
+	errno = saved;
+	return gone;
+}
+
+/* ---- fork ---- */
+
+void user_eventfd_before_fork(void)
+{
+	os_mutex_lock(&all.lock);
+}
+
+void user_eventfd_after_fork(bool child)
+{
+	/* Those of the parent's VMs are never let go of in the child. */
+	if (child)
+		all.first = NULL;
+	os_mutex_unlock(&all.lock);
 }

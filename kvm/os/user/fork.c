@@ -11,10 +11,12 @@ static void before(void)
 {
 	user_fd_before_fork();
 	user_worker_before_fork();
+	user_eventfd_before_fork();
 }
 
 static void after(bool child)
 {
+	user_eventfd_after_fork(child);
 	user_worker_after_fork(child);
 	user_fd_after_fork(child);
 	if (child)

@@ -15,12 +15,20 @@ u64 user_signals_kept_open(void);
 
 /* worker.c: a callback when a descriptor becomes readable. `watch` names it for removal. */
 int user_worker_add(int fd, void (*fn)(void *), void *arg, u64 *watch);
+/* From now on the callback comes once for each signal, read or not. */
+void user_worker_each_signal(int fd, u64 watch);
 /* Waits for a running callback, except on the worker's own thread. */
+void user_worker_wait(u64 watch);
+/* Is what is watched still there? It goes with the last descriptor of its file, wherever. */
+bool user_worker_still_there(u64 watch);
+/* Waits, too. */
 void user_worker_remove(int fd, u64 watch);
 
 /* What happens to each file's state around fork; called by fork.c in lock order. */
 void user_worker_before_fork(void);
 void user_worker_after_fork(bool child);
+void user_eventfd_before_fork(void);
+void user_eventfd_after_fork(bool child);
 void user_fd_before_fork(void);
 void user_fd_after_fork(bool child);
 void user_copy_after_fork(void);

@@ -12,7 +12,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
@@ -340,6 +342,41 @@ void user_worker_remove(int fd, u64 watch)
 	while (worker.running_watch == watch && !on_worker())
 		wait_done();
 	os_mutex_unlock(&worker.lock);
+}
+
+void user_worker_each_signal(int fd, u64 watch)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.u64 = watch };
+
+	epoll_ctl(worker.epoll_fd, EPOLL_CTL_MOD, fd, &ev);
+}
+
+void user_worker_wait(u64 watch)
+{
+	os_mutex_lock(&worker.lock);
+	while (worker.running_watch == watch && !on_worker())
+		wait_done();
+	os_mutex_unlock(&worker.lock);
+}
+
+/* What the kernel shows of an epoll set has a line for each file in it. */
+bool user_worker_still_there(u64 watch)
+{
+	char path[64], line[256];
+	bool found = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", worker.epoll_fd);
+	f = fopen(path, "re");
+	if (!f)
+		return true;
+	while (!found && fgets(line, sizeof(line), f)) {
+		char *data = strstr(line, "data:");
+
+		found = data && strtoull(data + strlen("data:"), NULL, 16) == watch;
+	}
+	fclose(f);
+	return found;
 }
 
 /* ---- fork ---- */
