@@ -3,9 +3,10 @@
 """Linux's real KVM, end to end, on a machine that has none.
 
 QEMU's TCG emulates a processor with SVM; on it boots Debian's cloud kernel with its own
-kvm-amd, from an initrd made here. In there, guest-test runs the small guests over that KVM, and
+kvm-amd, from an initrd made here. In there, guest-test runs the small guests over that KVM,
+api-test holds the edges of its API against what is written down of them, and
 `anykvm run --accel kvm` boots the same kernel again with 1 and 2 vCPUs. TAP on standard output:
-one line for each guest and each boot.
+one line for each test and each boot.
 """
 
 import argparse
@@ -185,6 +186,10 @@ def build_initrd(args, kernel_dir, vmlinuz):
         names = " ".join(args.only)
         commands.append(f"/guest-test --provider kvm --timeout {args.test_timeout} {names}")
         commands.append('echo "@@guest-test status $?"')
+    if args.api_test:
+        names = " ".join(args.only)
+        commands.append(f"/api-test --provider kvm --strict --timeout {args.test_timeout} {names}")
+        commands.append('echo "@@api-test status $?"')
     if args.anykvm:
         commands.append('echo "@@auto $(/anykvm doctor | tail -n 1)"')
         for cpus in args.cpus:
@@ -201,6 +206,8 @@ def build_initrd(args, kernel_dir, vmlinuz):
         cpio.copy("modules/" + os.path.basename(m), os.path.join(modules[0], m))
     if args.guest_test:
         add_program(cpio, "guest-test", args.guest_test)
+    if args.api_test:
+        add_program(cpio, "api-test", args.api_test)
     if args.anykvm:
         add_program(cpio, "anykvm", args.anykvm)
         cpio.copy("vmlinuz", vmlinuz)
@@ -259,6 +266,7 @@ class Tally:
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--guest-test", help="the static guest-test to run in there")
+    parser.add_argument("--api-test", help="the api-test to run in there")
     parser.add_argument("--anykvm", help="the anykvm command to boot a kernel with in there")
     parser.add_argument("--qemu", default="qemu-system-x86_64")
     parser.add_argument("--busybox", default=shutil.which("busybox") or "/bin/busybox")
@@ -270,13 +278,13 @@ def main():
     parser.add_argument("--test-timeout", type=int, default=90, help="seconds for each guest")
     parser.add_argument("--boot-timeout", type=int, default=240, help="seconds for each boot")
     parser.add_argument("--verbose", action="store_true", help="show the console as it comes")
-    parser.add_argument("only", nargs="*", help="names for guest-test")
+    parser.add_argument("only", nargs="*", help="names for guest-test and api-test")
     args = parser.parse_args()
 
     for program in (args.qemu, args.busybox):
         if not shutil.which(program):
             skip_all(f"no {program}; apt-get install qemu-system-x86 busybox-static")
-    for program in (args.guest_test, args.anykvm):
+    for program in (args.guest_test, args.api_test, args.anykvm):
         if program and not os.access(program, os.X_OK):
             sys.exit(f"nested.py: {program}: no such program")
     kernel_dir = cloud_kernel()
@@ -290,7 +298,7 @@ def main():
     booting = None
     seen_kvm = False
     inner = None
-    guest_status = None
+    status = {}
     with tempfile.TemporaryDirectory() as work:
         initrd = os.path.join(work, "initrd")
         with open(initrd, "wb") as f:
@@ -312,8 +320,8 @@ def main():
                 tally.line(match[1] == "ok", match[2], match[4] if match[3] else None, match[4])
             elif line.startswith("@@kvm"):
                 seen_kvm = line == "@@kvm yes"
-            elif line.startswith("@@guest-test status"):
-                guest_status = int(line.split()[-1])
+            elif match := re.match(r"@@(\w+-test) status (\d+)", line):
+                status[match[1]] = int(match[2])
             elif line.startswith("@@auto"):
                 tally.line("takes kvm:" in line, "anykvm doctor takes the real KVM", why=line)
             elif match := re.match(r"@@boot (\d+)$", line):
@@ -327,8 +335,9 @@ def main():
                            + ("not reached" if inner is None else f"with {inner} CPUs"))
                 booting = None
     tally.line(seen_kvm, "kvm-amd gives /dev/kvm on the emulated processor")
-    if args.guest_test:
-        tally.line(guest_status is not None, "guest-test came to its end")
+    for name, program in (("guest-test", args.guest_test), ("api-test", args.api_test)):
+        if program:
+            tally.line(name in status, f"{name} came to its end")
     if args.anykvm and booting is not None:
         tally.line(False, f"anykvm run --accel kvm --cpus {booting}", why="never ended")
     say(f"1..{tally.number}")
