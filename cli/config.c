@@ -21,6 +21,7 @@
 const struct config_table *const config_tables[] = {
 	&config_machine,
 	&config_disks,
+	&config_nets,
 	NULL,
 };
 

@@ -38,6 +38,8 @@ struct config {
 	const char *name;
 	const char *cloud_init;	/* the user-data file */
 	bool ephemeral;		/* no disk keeps what is written */
+	const struct net_forward *ports;	/* to be forwarded by the user network */
+	unsigned int port_count;
 	struct config_memory *memory;	/* what the pointers above lead to */
 };
 
@@ -115,6 +117,7 @@ struct config_table {
 extern const struct config_table *const config_tables[];	/* ended by NULL */
 extern const struct config_table config_machine;
 extern const struct config_table config_disks;
+extern const struct config_table config_nets;
 
 /* ------------------------------------------------------------------ from options and files */
 

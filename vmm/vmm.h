@@ -57,11 +57,11 @@ struct watchdog_config {
 };
 
 enum net_kind {
-	NET_NONE,		/* no network device */
 	NET_USER,		/* a network inside this process, by libslirp */
 	NET_TAP,		/* a tap device of the host's */
 	NET_SOCKET,		/* another machine's network device, over a stream socket */
 	NET_PASST,		/* a running passt */
+	NET_NONE,		/* no network device */
 };
 
 /* A port of the host that leads to one of the guest's, with NET_USER. */
@@ -84,9 +84,10 @@ struct net_config {
 	const char *ifname;
 	const char *bridge;	/* to put a new device into */
 	unsigned int fd;	/* an open tap device; 0: none */
-	/* NET_SOCKET: one of them; NET_PASST: connect. A path, or HOST:PORT. */
+	/* NET_SOCKET: one of them, a path or HOST:PORT. */
 	const char *listen;
 	const char *connect;
+	const char *path;	/* NET_PASST: its socket */
 };
 
 enum vm_console {

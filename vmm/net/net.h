@@ -90,6 +90,9 @@ struct net_backend {
 /* Connects the device; frames start to flow. Once, before or on the loop thread. */
 void net_attach(struct net_backend *backend, const struct net_front *front, void *front_data);
 
+/* Whether an address of NET_SOCKET is HOST:PORT ([HOST]:PORT), rather than a path. */
+bool net_is_tcp(const char *address);
+
 /* The most queues that a device can have. */
 #define NET_MAX_QUEUES	8
 

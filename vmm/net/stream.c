@@ -402,13 +402,12 @@ static const struct net_ops stream_ops = {
 	.destroy = stream_destroy,
 };
 
-/* HOST:PORT, or [HOST]:PORT, and no slash in it. */
-static bool is_tcp(const char *text)
+bool net_is_tcp(const char *address)
 {
-	const char *colon = strrchr(text, ':');
+	const char *colon = strrchr(address, ':');
 
 	return colon && colon[1] && strspn(colon + 1, "0123456789") == strlen(colon + 1) &&
-	       !strchr(text, '/');
+	       !strchr(address, '/');
 }
 
 static int set_tcp_address(struct net_stream *s, const char *text, struct vmm_error *error)
@@ -443,7 +442,7 @@ static int set_address(struct net_stream *s, const char *text, struct vmm_error 
 {
 	struct sockaddr_un *un = (struct sockaddr_un *)&s->address;
 
-	if (is_tcp(text))
+	if (!s->large && net_is_tcp(text))
 		return set_tcp_address(s, text, error);
 	if (strlen(text) >= sizeof(un->sun_path))
 		return vmm_fail(error, -ENAMETOOLONG, "%s: %s is too long for a socket: give a path "
@@ -516,7 +515,8 @@ int net_stream_create(struct loop *loop, const struct net_config *config,
 		      struct net_backend **backend, struct vmm_error *error)
 {
 	bool is_passt = config->kind == NET_PASST;
-	const char *text = config->listen ? config->listen : config->connect;
+	const char *text = is_passt ? config->path :
+			   config->listen ? config->listen : config->connect;
 	struct net_stream *s = calloc(1, sizeof(*s));
 	int ret;
 
@@ -531,7 +531,7 @@ int net_stream_create(struct loop *loop, const struct net_config *config,
 	s->loop = loop;
 	s->option = is_passt ? "--net passt" : "--net socket";
 	s->large = is_passt;
-	s->is_listener = config->listen != NULL;
+	s->is_listener = !is_passt && config->listen;
 	s->listener.fd = s->peer.fd = -1;
 	s->retry.callback = retry;
 	s->call.callback = settle;
