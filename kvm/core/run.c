@@ -152,6 +152,8 @@ out:
 int kvm_vcpu_run(struct kvm_vcpu *v)
 {
 	struct x86_cpu *c = &v->cpu;
+	/* An exit at once leaves exit_reason alone: it is the way to have an answer taken, and no more done. */
+	bool at_once = READ_ONCE(v->run->immediate_exit);
 	u64 old_mask = 0;
 	int r;
 
@@ -165,7 +167,7 @@ int kvm_vcpu_run(struct kvm_vcpu *v)
 	if (x86_io_exit_next_write(c))
 		goto out;
 	r = run_loop(v);
-	if (r == -EINTR) {
+	if (r == -EINTR && !at_once) {
 		v->run->exit_reason = KVM_EXIT_INTR;
 		kvm_count(v, KVM_STAT_SIGNAL_EXITS);
 	}

@@ -44,6 +44,7 @@ static void unknown_msr(void)
 	rip = regs_of(vcpu).rip;
 	CHECK_EQ(-TRY_KVM(vcpu->fd, KVM_RUN, 0), EINTR);
 	CHECK(regs_of(vcpu).rip - rip <= 2);
+	CHECK_EQ(vcpu->run->exit_reason, KVM_EXIT_X86_WRMSR);
 	vcpu->run->immediate_exit = 0;
 
 	run_to_msr(vcpu, KVM_EXIT_X86_RDMSR, 0x12345678, KVM_MSR_EXIT_REASON_UNKNOWN);
