@@ -31,6 +31,15 @@ extern const struct command command_run;
 extern const struct command command_doctor;
 extern const struct command command_shim;
 extern const struct command command_image;
+extern const struct command command_ps;
+extern const struct command command_console;
+extern const struct command command_stop;
+extern const struct command command_kill;
+extern const struct command command_pause;
+extern const struct command command_resume;
+extern const struct command command_logs;
+extern const struct command command_stats;
+extern const struct command command_rm;
 extern const struct command command_help;
 extern const struct command command_version;
 

@@ -2,6 +2,8 @@
 /* The machine itself in the model of a configuration: what it boots, its processors and memory. */
 #include "cli/config.h"
 
+#include <ctype.h>
+#include <string.h>
 #include <sys/sysinfo.h>
 
 #include "cli/cli.h"
@@ -26,7 +28,24 @@ static int check_memory(const struct config_where *where, const void *target, co
 	return CLI_OK;
 }
 
+/* It becomes the name of a directory, and is typed by people. */
+static int check_name(const struct config_where *where, const void *target, const char *text)
+{
+	size_t length = strlen(text);
+
+	if (!length || length > CONFIG_NAME_MAX || !isalnum((unsigned char)*text) ||
+	    text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")])
+		return config_fail(where, "'%s' is no name for a machine: give one of 1 to %d "
+				   "letters, digits and ._- that begins with a letter or digit",
+				   text, CONFIG_NAME_MAX);
+	return CLI_OK;
+}
+
 static const struct config_key keys[] = {
+	{ .name = "name", .type = CONFIG_STRING, CONFIG_AT(struct config, name),
+	  .value = "NAME", .check = check_name,
+	  .help = "what the machine is called, for anykvm console, stop and\n"
+		  "the like (see anykvm help)" },
 	{ .name = "kernel", .type = CONFIG_PATH, CONFIG_AT(struct config, vm.kernel),
 	  .value = "FILE",
 	  .help = "the kernel: a bzImage or an ELF vmlinux" },

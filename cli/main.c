@@ -10,6 +10,17 @@
 
 const struct command *const commands[] = {
 	&command_run,
+#ifdef HAVE_JANSSON
+	&command_ps,
+	&command_console,
+	&command_logs,
+	&command_stop,
+	&command_kill,
+	&command_pause,
+	&command_resume,
+	&command_stats,
+	&command_rm,
+#endif
 	&command_doctor,
 	&command_shim,
 	&command_image,

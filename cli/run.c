@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cli/config.h"
+#include "cli/running.h"
 #include "vmm/block/image.h"
 #include "vmm/machine/probe.h"
 #include "vmm/provider.h"
@@ -16,12 +17,14 @@
 enum {
 	ARGUMENT = 1,		/* what getopt_long gives for one that is no option */
 	PRINT_CONFIG = 256,
+	DETACH,
 	HELPED = -1,
 };
 
 struct run_options {
 	struct config config;
-	bool print_config;
+	bool print_config, detach;
+	struct running running;
 };
 
 /* Standard input and output are the console that the guest's kernel is told to use: the last one
@@ -103,6 +106,9 @@ static int parse_with(struct run_options *opt, int argc, char **argv, const stru
 		case PRINT_CONFIG:
 			opt->print_config = true;
 			break;
+		case DETACH:
+			opt->detach = true;
+			break;
 		case 'h':
 			command_print_help(&command_run);
 			return HELPED;
@@ -118,6 +124,7 @@ static int parse_with(struct run_options *opt, int argc, char **argv, const stru
 static int parse(struct run_options *opt, int argc, char **argv)
 {
 	static const struct option others[] = {
+		{ "detach", no_argument, NULL, DETACH },
 		{ "print-config", no_argument, NULL, PRINT_CONFIG },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
@@ -188,28 +195,50 @@ static void warn_of_probing(const struct run_options *opt)
 	}
 }
 
-/* Runs it, and says how it ended. */
-static int run(struct run_options *opt)
+/* Runs it, and says how it ended, also in reason. */
+static int run(struct run_options *opt, char *reason, size_t size)
 {
 	char error[512] = "";
-	int ret;
+	int ret, status = CLI_FAILED;
 
 	warn_of_probing(opt);
 	ret = vmm_run(&opt->config.vm, error, sizeof(error));
 	switch (ret) {
 	case VM_EXIT_POWEROFF:
+		snprintf(reason, size, "the guest switched the machine off");
 		return CLI_OK;
 	case VM_EXIT_RESET:
-		return cli_fail(&command_run, CLI_FAILED,
-				"the guest asked for a reset, and --no-reboot was given");
+		snprintf(error, sizeof(error), "the guest asked for a reset, and --no-reboot was given");
+		break;
 	case VM_EXIT_PANIC:
-		return cli_fail(&command_run, CLI_PANIC, "%s",
-				error[0] ? error : "the guest panicked");
+		status = CLI_PANIC;
+		if (!error[0])
+			snprintf(error, sizeof(error), "the guest panicked");
+		break;
 	case VM_EXIT_QUIT:
-		return cli_fail(&command_run, CLI_FAILED, "left while the guest was running");
+		snprintf(error, sizeof(error), "left while the guest was running");
+		break;
 	default:
-		return cli_fail(&command_run, CLI_FAILED, "%s", error[0] ? error : strerror(-ret));
+		if (!error[0])
+			snprintf(error, sizeof(error), "%s", strerror(-ret));
 	}
+	snprintf(reason, size, "%s", error);
+	return cli_fail(&command_run, status, "%s", error);
+}
+
+/* From a configuration to the machine's end. */
+static int start(struct run_options *opt)
+{
+	char reason[512] = "it could not be started";
+	int ret;
+
+	if (running_begin(&opt->running, &opt->config, opt->detach, &ret) == RUNNING_HERE) {
+		ret = choose_provider(opt);
+		if (!ret)
+			ret = run(opt, reason, sizeof(reason));
+	}
+	running_end(&opt->running, &opt->config, ret, reason);
+	return ret;
 }
 
 static int run_main(int argc, char **argv)
@@ -222,8 +251,8 @@ static int run_main(int argc, char **argv)
 		ret = cli_finish_output(&command_run);
 	else if (!ret && opt.print_config)
 		ret = config_write(&opt.config);
-	else if (!ret && !(ret = complete(&opt)) && !(ret = choose_provider(&opt)))
-		ret = run(&opt);
+	else if (!ret && !(ret = complete(&opt)))
+		ret = start(&opt);
 	config_free(&opt.config);
 	return ret;
 }
@@ -242,6 +271,8 @@ const struct command command_run = {
 	.print_options = config_print_help,
 	.help_end =
 "Other options:\n"
+"  --detach             come back once the guest runs, and print the machine's name;\n"
+"                       anykvm console attaches to its console\n"
 "  --print-config       print what all this says as a file for anykvm run, and end\n"
 "  --help               print this\n"
 "\n"

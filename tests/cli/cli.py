@@ -8,7 +8,6 @@ wrong, and leave nothing behind. TAP on standard output.
 
 import argparse
 import contextlib
-import glob
 import gzip
 import json
 import os
@@ -22,7 +21,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from suite import BOOT_LIMIT, FAILED, LIMIT, OK, PANIC, TOP, USAGE, Suite  # noqa: E402
+from suite import BOOT_LIMIT, FAILED, LIMIT, OK, PANIC, TOP, USAGE, Suite, kernel_image  # noqa: E402
 from console import Console  # noqa: E402
 
 NOBODY = 65534
@@ -106,15 +105,6 @@ def missing_files(suite):
                          ("a kernel that is an ELF header only", elf),
                          ("a kernel that ends after its header", headless)):
         suite.complains(name, [*soft, "--kernel", kernel], FAILED, re.escape(kernel))
-
-
-def kernel_image(suite):
-    """A real kernel for the cases that need one, or None."""
-    result = subprocess.run([os.path.join(TOP, "scripts", "fetch-package"),
-                             "linux-image-cloud-amd64"], check=False, stdout=subprocess.PIPE,
-                            text=True)
-    images = glob.glob(result.stdout.strip() + "/boot/vmlinuz-*")
-    return images[0] if result.returncode == 0 and images else None
 
 
 def bad_resources(suite, kernel):
@@ -345,7 +335,7 @@ def main():
         shim(suite)
         missing_files(suite)
         doctor(suite)
-        kernel = kernel_image(suite)
+        kernel = kernel_image()
         if kernel:
             bad_resources(suite, kernel)
             disk_in_use(suite, kernel)

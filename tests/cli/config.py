@@ -21,6 +21,11 @@ BASE = {"version": 1, "kernel": "vmlinuz"}
 
 # Option, a bad value (None: the option takes no value), and what the message has to say of it.
 BAD_OPTIONS = (
+    ("name", "", "--name: '' is no name"),
+    ("name", "../a", "--name: '../a' is no name for a machine: give one of 1 to 64"),
+    ("name", "-a", "--name: '-a' is no name"),
+    ("name", "a" * 65, "--name: 'a+' is no name"),
+    ("detach", None, "--detach takes no value"),
     ("kernel", "", "--kernel: .*empty"),
     ("initrd", "", "--initrd: .*empty"),
     ("memory", "lots", "--memory: 'lots' is no size: give .*512M"),
@@ -82,6 +87,8 @@ FREE_OPTIONS = {"cmdline"}
 BAD_KEYS = (
     ("version", 2, "version: 2 is none that this anykvm reads: give 1"),
     ("version", "1", "version: a string cannot be its value: give 1"),
+    ("name", "a/b", "name: 'a/b' is no name for a machine"),
+    ("name", 5, "name: a number cannot be its value: give a string"),
     ("kernel", 5, "kernel: a number cannot be its value: give a string"),
     ("initrd", ["a"], "initrd: an array cannot be its value: give a string"),
     ("cmdline", {}, "cmdline: an object cannot be its value: give a string"),
@@ -208,12 +215,12 @@ def same(suite, name, found, expected):
 
 def agree(suite):
     """Options and files say the same, and options go over files."""
-    options = ["--kernel", "/k/vmlinuz", "--initrd", "/k/initrd", "--cmdline", "quiet x=1,2",
+    options = ["--name", "a.b-c_1", "--kernel", "/k/vmlinuz", "--initrd", "/k/initrd", "--cmdline", "quiet x=1,2",
                "--memory", "1536M", "--cpus", "3", "--accel", "soft", "--cpu-engine", "interp",
                "--no-reboot", "--disk", "/d/a,,b.img,format=raw,readonly",
                "--disk=/d/c,ephemeral=on,format=qcow2", "--disk", "file=/d/e,readonly=off"]
     expected = {
-        "version": 1, "kernel": "/k/vmlinuz", "initrd": "/k/initrd", "cmdline": "quiet x=1,2",
+        "version": 1, "name": "a.b-c_1", "kernel": "/k/vmlinuz", "initrd": "/k/initrd", "cmdline": "quiet x=1,2",
         "memory": "1536M", "cpus": 3, "accel": "soft", "cpu-engine": "interp", "no-reboot": True,
         "disks": [{"file": "/d/a,b.img", "format": "raw", "readonly": True},
                   {"file": "/d/c", "format": "qcow2", "ephemeral": True}, {"file": "/d/e"}],

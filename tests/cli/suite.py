@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What the tests of the command line share: a program, a directory, and what mistakes look like."""
 
+import glob
 import os
 import re
 import subprocess
@@ -81,3 +82,12 @@ class Suite:
         self.tap.result(passed, name,
                         [f"status {result.returncode}", *result.stdout.splitlines()[:10],
                          *result.stderr.splitlines()[:10]])
+
+
+def kernel_image():
+    """A real kernel for the cases that need one, or None."""
+    result = subprocess.run([os.path.join(TOP, "scripts", "fetch-package"),
+                             "linux-image-cloud-amd64"], check=False, stdout=subprocess.PIPE,
+                            text=True)
+    images = glob.glob(result.stdout.strip() + "/boot/vmlinuz-*")
+    return images[0] if result.returncode == 0 and images else None

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* anykvm ps, stats, rm: which machines there are, what they use, and forgetting them. */
+#include "cli/client.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/config.h"
+#include "vmm/control/rundir.h"
+
+#define PS_TIMEOUT_MS	2000
+
+/* What is to be said of a machine: what it says itself, or what is known of it without. */
+static json_t *describe(const struct command *command, const char *name)
+{
+	struct client c;
+	json_t *status = NULL;
+
+	if (client_find(&c, command, name))
+		return NULL;
+	if (c.running) {
+		client_close(&c);
+		if (client_connect(&c, command, name))
+			return NULL;
+		c.timeout = PS_TIMEOUT_MS;
+		if (client_ask(&c, "status", NULL, &status))
+			status = json_pack("{s:s, s:s, s:i}", "name", name, "state", "unresponsive",
+					   "pid", c.pid);
+	} else {
+		status = client_read_json(&c, RUNDIR_ENDED);
+		if (!json_is_object(status)) {
+			json_decref(status);
+			status = json_pack("{s:s, s:s}", "name", name, "state", "died");
+		}
+	}
+	client_close(&c);
+	return status;
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : "-";
+}
+
+/* "3d", "2h", "5m", "12s": one unit says enough. */
+static void print_uptime(double seconds)
+{
+	char text[32];
+	long s = (long)seconds;
+
+	if (s >= 86400)
+		snprintf(text, sizeof(text), "%ldd%ldh", s / 86400, s / 3600 % 24);
+	else if (s >= 3600)
+		snprintf(text, sizeof(text), "%ldh%ldm", s / 3600, s / 60 % 60);
+	else if (s >= 60)
+		snprintf(text, sizeof(text), "%ldm%lds", s / 60, s % 60);
+	else
+		snprintf(text, sizeof(text), "%lds", s);
+	printf("%-8s", text);
+}
+
+static void print_machine(const json_t *status)
+{
+	json_int_t pid = json_integer_value(json_object_get(status, "pid"));
+	json_int_t memory = json_integer_value(json_object_get(status, "memory"));
+	json_t *config = json_object_get(status, "config");
+	const char *state = text_of(status, "state"), *boots = text_of(config, "image");
+	char size[32], process[16] = "-";
+
+	config_format_size((uint64_t)memory, size);
+	if (pid && strcmp(state, "ended"))
+		snprintf(process, sizeof(process), "%" JSON_INTEGER_FORMAT, pid);
+	printf("%-16s %-12s %-8s %4" JSON_INTEGER_FORMAT " %8s  ", text_of(status, "name"), state,
+	       process, json_integer_value(json_object_get(status, "cpus")), size);
+	print_uptime(json_number_value(json_object_get(status, "uptime")));
+	if (*boots == '-')
+		boots = text_of(config, "kernel");
+	printf(" %s\n", boots);
+}
+
+static int list(const struct command *command, bool json)
+{
+	json_t *all = json_array();
+	char **names;
+	size_t count;
+
+	names = client_names(command, &count);
+	if (!names || !all) {
+		json_decref(all);
+		client_free_names(names);
+		return CLI_FAILED;
+	}
+	for (size_t i = 0; i < count; i++) {
+		json_t *status = describe(command, names[i]);
+
+		if (status)
+			json_array_append_new(all, status);
+	}
+	client_free_names(names);
+	if (json) {
+		json_dumpf(all, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		printf("%-16s %-12s %-8s %4s %8s  %-8s %s\n", "NAME", "STATE", "PID", "CPUS",
+		       "MEMORY", "UPTIME", "BOOTS");
+		for (size_t i = 0; i < json_array_size(all); i++)
+			print_machine(json_array_get(all, i));
+	}
+	json_decref(all);
+	return cli_finish_output(command);
+}
+
+/* Takes --json and at most so many arguments. Returns CLI_OK, or -1 where *status is to be returned. */
+static int parse_json_option(const struct command *command, int argc, char **argv, int most,
+			     bool *json, int *status)
+{
+	enum { JSON = 256 };
+	static const struct option options[] = {
+		{ "json", no_argument, NULL, JSON },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	int c;
+
+	*json = false;
+	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+		if (c == JSON) {
+			*json = true;
+			continue;
+		}
+		if (c == 'h') {
+			command_print_help(command);
+			*status = cli_finish_output(command);
+		} else {
+			*status = cli_bad_option(command, c, argv);
+		}
+		return -1;
+	}
+	if (argc - optind > most) {
+		*status = cli_extra_argument(command, argv[optind + most]);
+		return -1;
+	}
+	return CLI_OK;
+}
+
+static int ps_main(int argc, char **argv)
+{
+	int status;
+	bool json;
+
+	if (parse_json_option(&command_ps, argc, argv, 0, &json, &status))
+		return status;
+	return list(&command_ps, json);
+}
+
+const struct command command_ps = {
+	.name = "ps",
+	.summary = "list the machines that have a name or run",
+	.help =
+"Usage: anykvm ps [--json]\n"
+"\n"
+"Lists the machines of this user: those that run, and those with a name that ran\n"
+"since the machine was started. States are starting, running, paused, ending,\n"
+"ended, died (its process did not come to an end of its own) and unresponsive.\n"
+"\n"
+"  --json               print all that is known of them as JSON\n"
+"  --help               print this\n"
+"\n"
+"Machines are found in $XDG_RUNTIME_DIR/anykvm, or /run/user/UID/anykvm, or\n"
+"/tmp/anykvm-UID.\n",
+	.main = ps_main,
+};
+
+/* ------------------------------------------------------------------ stats */
+
+static void print_stats(const char *name, const json_t *stats)
+{
+	const json_t *cpu = json_object_get(stats, "cpu"), *vcpus = json_object_get(cpu, "vcpus");
+	const json_t *memory = json_object_get(stats, "memory");
+	double uptime = json_number_value(json_object_get(stats, "uptime"));
+	double total = json_number_value(json_object_get(cpu, "total"));
+
+	printf("%s: %s, up %.1f s\n", name, text_of(stats, "state"), uptime);
+	printf("  processor time       %.2f s, %.0f%% of one\n", total,
+	       uptime > 0 ? 100 * total / uptime : 0);
+	for (size_t i = 0; i < json_array_size(vcpus); i++)
+		printf("  vCPU %-3zu             %.2f s\n", i,
+		       json_number_value(json_array_get(vcpus, i)));
+	printf("  memory               %.1f of %.1f MiB in use\n",
+	       json_number_value(json_object_get(memory, "resident")) / 1048576,
+	       json_number_value(json_object_get(memory, "size")) / 1048576);
+}
+
+static int stats_main(int argc, char **argv)
+{
+	json_t *stats = NULL;
+	struct client c;
+	bool json;
+	int ret;
+
+	if (parse_json_option(&command_stats, argc, argv, 1, &json, &ret))
+		return ret;
+	if (optind == argc)
+		return cli_fail(&command_stats, CLI_USAGE, "no machine named: give its NAME; anykvm "
+				"ps lists them");
+	ret = client_connect(&c, &command_stats, argv[optind]);
+	if (ret)
+		return ret;
+	ret = client_ask(&c, "stats", NULL, &stats);
+	client_close(&c);
+	if (ret)
+		return ret;
+	if (json) {
+		json_dumpf(stats, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		print_stats(argv[optind], stats);
+	}
+	json_decref(stats);
+	return cli_finish_output(&command_stats);
+}
+
+const struct command command_stats = {
+	.name = "stats",
+	.summary = "show what a running machine uses",
+	.help =
+"Usage: anykvm stats [--json] NAME\n"
+"\n"
+"Shows how long a machine has run, the processor time that it and each of its\n"
+"processors used, and how much of its memory takes memory of the host's.\n"
+"\n"
+"  --json               print it as JSON\n"
+"  --help               print this\n",
+	.main = stats_main,
+};

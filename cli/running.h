@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What makes a machine of anykvm run one that others find: its directory and name, and the process
+ * that it lives in where that is not the caller's.
+ */
+#ifndef CLI_RUNNING_H
+#define CLI_RUNNING_H
+
+#include <stdbool.h>
+
+#include "cli/config.h"
+#include "vmm/control/rundir.h"
+
+struct running {
+	struct rundir dir;
+	bool claimed;		/* dir is ours */
+	bool unnamed;		/* nobody asked for it: it goes with the machine */
+	char name[32];		/* of an unnamed one */
+	char *description;
+	struct control_config control;
+	int ready_fd;		/* detached: the caller waits here; else -1 */
+	uint64_t started;
+};
+
+enum running_begun {
+	RUNNING_HERE = 0,	/* go on, and run the machine */
+	RUNNING_ELSEWHERE,	/* a process was made that does; *status is to be returned */
+	RUNNING_FAILED,		/* likewise, having complained */
+};
+
+#ifdef HAVE_JANSSON
+
+/*
+ * Takes the machine's directory, and with detach makes the process that runs it: then this returns
+ * twice, RUNNING_HERE in that process, and in the caller when the guest runs or failed to. The
+ * configuration is complete, and gets its control and started.
+ */
+enum running_begun running_begin(struct running *r, struct config *c, bool detach, int *status);
+/* The machine has ended, with that status; reason is what was said of it. Harmless after any
+ * running_begin. */
+void running_end(struct running *r, const struct config *c, int status, const char *reason);
+
+#else
+
+#include "cli/cli.h"
+
+static inline enum running_begun running_begin(struct running *r, struct config *c, bool detach,
+					       int *status)
+{
+	if (!c->name && !detach)
+		return RUNNING_HERE;
+	*status = cli_fail(&command_run, CLI_FAILED, "%s: this anykvm was built without libjansson "
+			   "and has no control sockets: leave it away", detach ? "--detach" : "--name");
+	return RUNNING_FAILED;
+}
+
+static inline void running_end(struct running *r, const struct config *c, int status,
+			       const char *reason)
+{
+}
+
+#endif
+
+#endif
