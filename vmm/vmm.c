@@ -146,9 +146,12 @@ static int create_consoles(struct run *run, struct vmm_error *error)
 
 	if (!err)
 		err = uart_create(m, UART_COM1_PORT, GSI_COM1, backend, error);
-	if (err || m->config->console != VM_CONSOLE_VIRTIO)
+	if (err || (m->config->console != VM_CONSOLE_VIRTIO && !m->config->channel_count))
 		return err;
-	err = create_backend(run, VM_CONSOLE_VIRTIO, &backend, error);
+	/* Channels are ports of the same device, with or without a console beside them. */
+	backend = NULL;
+	if (m->config->console == VM_CONSOLE_VIRTIO)
+		err = create_backend(run, VM_CONSOLE_VIRTIO, &backend, error);
 	return err ? err : virtio_console_create(m, backend, error);
 }
 

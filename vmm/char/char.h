@@ -9,6 +9,7 @@
 #ifndef VMM_CHAR_H
 #define VMM_CHAR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -27,6 +28,9 @@ struct char_front {
 	void (*writable)(void *front);
 	/* The window became this large, in characters. May be NULL. */
 	void (*resized)(void *front, unsigned int columns, unsigned int rows);
+	/* Somebody is there now at the other end, or is not any more. May be NULL; backends that
+	 * do not know never call it. */
+	void (*connected)(void *front, bool connected);
 };
 
 struct char_ops {
@@ -60,6 +64,13 @@ void char_attach(struct char_backend *backend, const struct char_front *front, v
  */
 int char_stdio_create(struct loop *loop, void (*quit)(void *data), void *quit_data,
 		      struct char_backend **backend, struct vmm_error *error);
+
+/*
+ * A Unix socket at path that programs of the host connect to, one at a time. what begins the line in
+ * error.
+ */
+int char_socket_create(struct loop *loop, const char *path, const char *what,
+		       struct char_backend **backend, struct vmm_error *error);
 
 /* Takes everything, gives nothing. Returns 0 or -ENOMEM. */
 int char_null_create(struct char_backend **backend);

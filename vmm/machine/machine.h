@@ -150,7 +150,8 @@ void machine_request_resume(struct machine *m);
 int pci_host_create(struct machine *m, struct vmm_error *error);
 
 /* vmm/dev/virtio/: each adds a device to m->pci. Disks come in the order of the command line.
- * The console's backend is a struct char_backend (vmm/char/char.h), which the device then owns. */
+ * The console's backend is a struct char_backend (vmm/char/char.h), which the device then owns;
+ * NULL: there are only the channels of the configuration. */
 struct char_backend;
 int virtio_blk_create(struct machine *m, const struct disk_config *disk, struct vmm_error *error);
 /* The backend is a struct net_backend (vmm/net/net.h): the device's, or destroyed on failure. */
