@@ -501,6 +501,34 @@ TEST(cr3_switch, LONG, "two address spaces: a CR3 load switches what an address 
 	PASS
 2:	FAIL
 
+TEST(code_remapped, LONG, "a call to a page that was mapped elsewhere goes there after CR3's reload"):
+	/* Each page: MOV EAX, its number; RET. Often enough for a translator to have its ways. */
+	movl	$0x000001b8, PAGE(1)
+	movw	$0xc300, PAGE(1) + 4
+	movl	$0x000002b8, PAGE(2)
+	movw	$0xc300, PAGE(2) + 4
+	movl	$PAGE(1), %ebx
+	movq	%cr3, %rdx
+	movl	$100, %ecx
+1:	movq	$PAGE(1) + 3, PTE(1)
+	movq	%rdx, %cr3
+	pushq	%rax		/* the stack is in the TLB again */
+	popq	%rax
+	call	*%rbx
+	cmpl	$1, %eax
+	jne	2f
+	movq	$PAGE(2) + 3, PTE(1)
+	movq	%rdx, %cr3
+	pushq	%rax		/* the stack is in the TLB again */
+	popq	%rax
+	call	*%rbx
+	cmpl	$2, %eax
+	jne	2f
+	decl	%ecx
+	jnz	1b
+	PASS
+2:	FAIL
+
 TEST(pcid, LONG, "PCIDs: kept across CR3 loads with bit 63, dropped without"):
 	NEEDS(PCID)
 	movq	%cr4, %rax

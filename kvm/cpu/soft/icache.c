@@ -125,6 +125,15 @@ static void *arena_take(struct soft_icache *ic, size_t size)
 	return p;
 }
 
+/* Is the page as its copy is, and thus as all its blocks are? */
+static bool unwritten(struct soft_icache *ic, struct soft_code_page *page)
+{
+	if (!page->copied || memcmp(page->copy, (void *)page->host, PAGE_SIZE))
+		return false;
+	page->epoch = ic->epoch;
+	return true;
+}
+
 /*
  * The whole page against a copy first: usually nothing was written at all. Where data is among the
  * code, block by block, against a new copy.
@@ -134,10 +143,8 @@ bool soft_icache_check_page(struct x86_cpu *c, struct soft_block *b)
 	struct soft_icache *ic = soft_icache(c);
 	struct soft_code_page *page = b->page;
 
-	if (page->copied && !memcmp(page->copy, (void *)page->host, PAGE_SIZE)) {
-		page->epoch = ic->epoch;
+	if (unwritten(ic, page))
 		return true;
-	}
 	/* Never beyond what soft_icache_find leaves free for its own. */
 	if (!page->copy && ic->used + 2 * PAGE_SIZE + SOFT_BLOCK_ROOM < SOFT_ARENA_SIZE)
 		page->copy = arena_take(ic, PAGE_SIZE);
@@ -146,7 +153,7 @@ bool soft_icache_check_page(struct x86_cpu *c, struct soft_block *b)
 	for (struct soft_block *other = page->blocks; other; other = other->page_next) {
 		const u8 *now = page->copy ? page->copy + (other->host & ~PAGE_MASK) : (u8 *)other->host;
 
-		if (other->jit_slot && memcmp(block_bytes(other), now, other->bytes)) {
+		if (memcmp(block_bytes(other), now, other->bytes)) {
 			soft_icache_drop_page(c, page->host);
 			return false;
 		}
@@ -156,21 +163,12 @@ bool soft_icache_check_page(struct x86_cpu *c, struct soft_block *b)
 	return true;
 }
 
-void soft_icache_translated(struct soft_block *b)
-{
-	struct soft_code_page *page = b->page;
-
-	/* Written since the copy was taken: it may yet be written back. */
-	if (page->copied && memcmp(page->copy + (b->host & ~PAGE_MASK), block_bytes(b), b->bytes))
-		page->copied = false;
-}
-
 void soft_icache_doubt_page(struct x86_cpu *c, u64 host)
 {
 	struct soft_icache *ic = soft_icache(c);
 	struct soft_code_page *page = *page_link(ic, host);
 
-	if (!page)
+	if (!page || unwritten(ic, page))
 		return;
 	page->epoch = ic->epoch - 1;
 	for (struct soft_block *b = page->blocks; b; b = b->page_next) {
@@ -248,6 +246,9 @@ struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host)
 	b->page = *page;
 	b->page_next = (*page)->blocks;
 	(*page)->blocks = b;
+	/* Written since the copy was taken: it may yet be written back. */
+	if ((*page)->copied && memcmp((*page)->copy + (host & ~PAGE_MASK), block_bytes(b), b->bytes))
+		(*page)->copied = false;
 found:
 	ic->front[soft_hash(host, c->mode, SOFT_FRONT_BITS)] = b;
 	return b;

@@ -275,7 +275,6 @@ static bool run_translated(struct x86_cpu *c, struct soft_block *b, int *next)
 		s->stats.clock_translating += soft_stats_clock(&s->stats) - start;
 		if (!b->jit_slot)
 			return false;
-		soft_icache_translated(b);
 	}
 	*next = GO_ON;
 	if (b->page->epoch != s->icache.epoch && !soft_icache_check_page(c, b))

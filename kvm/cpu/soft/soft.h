@@ -57,7 +57,7 @@ struct soft_code_page {
 	struct soft_code_page *next;
 	u32 epoch;			/* the one in which all its translated blocks were compared */
 	u8 *copy;			/* the page when they last were; NULL: never */
-	bool copied;			/* all translated blocks are as the copy is */
+	bool copied;			/* all blocks are as the copy is */
 };
 
 /* A vCPU's decoded code. Memory comes from an arena that is emptied as a whole. */
@@ -101,10 +101,8 @@ void soft_icache_free(struct soft_icache *ic);
 struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host);
 /* Does the block still say what memory says? If not, it is forgotten. */
 bool soft_icache_check(struct x86_cpu *c, struct soft_block *b);
-/* The same for all translated blocks of b's page, which may jump to each other unasked. */
+/* The same for all blocks of b's page, of which the translated ones jump to each other unasked. */
 bool soft_icache_check_page(struct x86_cpu *c, struct soft_block *b);
-/* b has just been translated. */
-void soft_icache_translated(struct soft_block *b);
 /* A translation to the host page at `host` was made: its blocks are to be compared again. */
 void soft_icache_doubt_page(struct x86_cpu *c, u64 host);
 /* Code made from the host page at `host` is stale: forgotten, and stopped if it is running now. */

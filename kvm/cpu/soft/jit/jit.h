@@ -38,7 +38,8 @@ struct soft_jit {
 	struct os_code code;
 	size_t start, used;		/* start: behind the stubs */
 	/* In the writable mapping. */
-	u8 *enter, *leave, *call, *call_flags, *ready, *lookup;
+	u8 *enter, *leave, *call, *call_flags, *ready;
+	u8 *lookup[2];			/* by half of the address space */
 	struct jit_target targets[1 << JIT_TARGET_BITS];
 	const struct x86_insn *insn;	/* that stopped translated code */
 	struct soft_block *from;	/* whose edge was not linked when it was taken; NULL: none */

@@ -45,12 +45,13 @@ static void emit_call_stub(struct soft_jit *j, struct emit *e, jit_call_fn *fn)
 	e_jmp_to(e, j->leave);
 }
 
-/* RDX: linear address. RAX: its code, 0 where it is not known or somebody wants attention. RCX is lost. */
-static void emit_lookup_stub(struct emit *e)
+/* RDX: linear address, in that half of the address space. RAX: its code, 0 where it is not known or somebody
+ * wants attention. RCX is lost. */
+static void emit_lookup_stub(struct emit *e, int half)
 {
 	/* What C code may lose: guest registers and the address. Seven, for the stack's alignment. */
 	static const u8 lost[] = { H_RDX, H_RSI, H_RDI, H_R8, H_R9, H_R10, H_R11 };
-	u8 *miss[4];
+	u8 *miss[3];
 
 	e_alu_imm(e, 7, 4, C(attention), 0);
 	miss[0] = e_jcc(e, 5);
@@ -60,17 +61,11 @@ static void emit_lookup_stub(struct emit *e)
 	e_alu_imm(e, 4, 4, loc_reg(H_RCX), (X86_TLB_SIZE - 1) << 5);
 	e_op(e, 0x03, 8, H_RCX, C(tlb));
 	e_mov(e, 8, H_RAX, H_RDX);
-	e_op(e, 0xc1, 8, 5, loc_reg(H_RAX));
-	e8(e, 63);
-	e_load(e, 8, H_RAX, loc_sib(H_RBP, H_RAX, 3, (s32)offsetof(struct x86_cpu, tlb_ctx) - BIAS));
-	/* tag ^ context ^ address is the offset in the page where the tag is the page's in this context */
-	e_op(e, 0x33, 8, H_RAX, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, ex)));
-	e_rr(e, 0x33, 8, H_RAX, H_RDX);
-	e_alu_imm(e, 7, 8, loc_reg(H_RAX), 4095);
-	miss[1] = e_jcc(e, 7);				/* a */
-	/* All ones, the tag of no page, looks like one of the last page. */
-	e_alu_imm(e, 7, 8, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, ex)), -1);
-	miss[3] = e_jcc(e, 4);
+	e_alu_imm(e, 4, 8, loc_reg(H_RAX), -4096);
+	/* An address in the other half has another context: it misses. */
+	e_op(e, 0x0b, 8, H_RAX, half ? C(tlb_ctx[1]) : C(tlb_ctx[0]));
+	e_op(e, 0x3b, 8, H_RAX, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, ex)));
+	miss[1] = e_jcc(e, 5);
 	e_load(e, 8, H_RCX, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, addend)));
 	e_rr(e, 0x03, 8, H_RCX, H_RDX);
 	e_mov(e, 4, H_RAX, H_RCX);
@@ -99,7 +94,6 @@ static void emit_lookup_stub(struct emit *e)
 	e8(e, 0xc3);
 	e_land(e, miss[0]);
 	e_land(e, miss[1]);
-	e_land(e, miss[3]);
 	e_rr(e, 0x33, 4, H_RAX, H_RAX);
 	e8(e, 0xc3);
 }
@@ -129,6 +123,8 @@ void jit_emit_stubs(struct soft_jit *j, struct emit *e)
 	emit_call_stub(j, e, jit_exec_flags);
 	j->ready = e->p;
 	emit_call_stub(j, e, jit_ready);
-	j->lookup = e->p;
-	emit_lookup_stub(e);
+	for (int half = 0; half < 2; half++) {
+		j->lookup[half] = e->p;
+		emit_lookup_stub(e, half);
+	}
 }

@@ -224,7 +224,7 @@ static void find_code(struct tr *t)
 {
 	struct emit *e = &t->e;
 
-	e_call_to(e, t->j->lookup);
+	e_call_to(e, t->j->lookup[t->half]);
 	e_rr(e, 0x85, 8, H_RAX, H_RAX);			/* test rax, rax */
 	jit_slow_if(t, e_jcc(e, 4));
 }
