@@ -3,6 +3,11 @@
  * Micro-benchmarks, for a guest and its host alike: each line is a name, the time of one round in
  * nanoseconds (the best of several), and a checksum that must be the same everywhere. As the first
  * process of a guest it switches the machine off at the end.
+ *
+ *	ubench [NAME]			all of them, or one
+ *	ubench --measure NAME COMMAND…	the same for a program; the checksum is of its output
+ *	ubench --data, --words		input for programs: 2 MiB that compress somewhat, 30,000 words
+ *	ubench --off			switches the machine off
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -280,6 +285,138 @@ static uint64_t pipes(void)
 	return 200;
 }
 
+/* ---- what a processor's own benchmark does: lists, small matrices, a state machine, a check sum ---- */
+
+struct node {
+	struct node *next;
+	int16_t key, value;
+};
+
+static struct node *sorted(struct node *list)
+{
+	struct node *halves[2] = { NULL, NULL }, *out = NULL, **tail = &out;
+
+	if (!list || !list->next)
+		return list;
+	for (int n = 0; list; n ^= 1) {
+		struct node *next = list->next;
+
+		list->next = halves[n];
+		halves[n] = list;
+		list = next;
+	}
+	halves[0] = sorted(halves[0]);
+	halves[1] = sorted(halves[1]);
+	while (halves[0] && halves[1]) {
+		int n = halves[1]->key < halves[0]->key;
+
+		*tail = halves[n];
+		halves[n] = halves[n]->next;
+		tail = &(*tail)->next;
+	}
+	*tail = halves[0] ? halves[0] : halves[1];
+	return out;
+}
+
+/* Numbers of several forms in a text: how many of each. */
+static void scan(const char *text, uint32_t counts[4])
+{
+	enum { START, INTEGER, FRACTION, OTHER } state = START;
+
+	for (;; text++) {
+		char c = *text;
+
+		if (c == ',' || !c) {
+			counts[state]++;
+			state = START;
+			if (!c)
+				return;
+			continue;
+		}
+		switch (state) {
+		case START:
+			state = c >= '0' && c <= '9' ? INTEGER : c == '.' ? FRACTION : OTHER;
+			break;
+		case INTEGER:
+			if (c == '.')
+				state = FRACTION;
+			else if (c < '0' || c > '9')
+				state = OTHER;
+			break;
+		case FRACTION:
+			if (c < '0' || c > '9')
+				state = OTHER;
+			break;
+		case OTHER:
+			break;
+		}
+	}
+}
+
+static uint16_t crc16(uint16_t crc, uint32_t value)
+{
+	for (int bit = 0; bit < 32; bit++, value >>= 1)
+		crc = crc >> 1 ^ ((crc ^ value) & 1 ? 0xa001 : 0);
+	return crc;
+}
+
+static uint64_t mixed(void)
+{
+	static struct node nodes[200];
+	static int16_t a[16][16], b[16][16];
+	uint32_t x = 99, counts[4] = { 0 };
+	uint16_t crc = 0;
+
+	for (int round = 0; round < 20; round++) {
+		struct node *list = NULL, *found;
+		int32_t trace = 0;
+
+		for (int i = 0; i < 200; i++) {
+			x = x * 1664525 + 1013904223;
+			nodes[i] = (struct node){ list, x >> 18, i };
+			list = &nodes[i];
+		}
+		list = sorted(list);
+		for (int key = 0; key < 16000; key += 900) {
+			for (found = list; found && found->key < key; found = found->next)
+				;
+			crc = crc16(crc, found ? found->value : 0);
+		}
+		for (int i = 0; i < 256; i++) {
+			a[i / 16][i % 16] = i * 3 + round;
+			b[i / 16][i % 16] = i - round;
+		}
+		for (int i = 0; i < 16; i++)
+			for (int k = 0; k < 16; k++) {
+				int32_t sum = 0;
+
+				for (int j = 0; j < 16; j++)
+					sum += a[i][j] * b[j][k];
+				trace ^= sum >> 2;
+			}
+		crc = crc16(crc, trace);
+		scan("5012,1.5,-874.25,+122,T0.123,.9,1234ff,7,8.8.8,35.54400,00.0,a,9z,1,2,33", counts);
+	}
+	return crc ^ (uint64_t)counts[1] << 16 ^ (uint64_t)counts[2] << 32 ^ counts[3];
+}
+
+static const char *self;		/* this program's name */
+
+static uint64_t execs(void)
+{
+	uint64_t n = 0;
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		execl(self, self, "--nothing", NULL);
+		_exit(1);
+	}
+	waitpid(pid, &status, 0);
+	n += WEXITSTATUS(status) == 5;
+	return n;
+}
+
 static const struct {
 	const char *name;
 	uint64_t (*run)(void);
@@ -288,12 +425,102 @@ static const struct {
 	{ "calls", calls }, { "pointers", pointers }, { "crc", crc }, { "divide", divide },
 	{ "floats", floats }, { "matrix", matrix }, { "x87", x87 }, { "strings", strings },
 	{ "copies", copies }, { "sorting", sorting }, { "syscalls", syscalls }, { "faults", faults },
-	{ "forks", forks }, { "pipes", pipes },
+	{ "forks", forks }, { "pipes", pipes }, { "mixed", mixed }, { "execs", execs },
 };
+
+/* ---- programs ---- */
+
+static uint32_t random_of(uint32_t *x)
+{
+	*x = *x * 1664525 + 1013904223;
+	return *x >> 16;
+}
+
+/* Lines of words that repeat, and a part of noise. */
+static void data(void)
+{
+	uint32_t x = 4711;
+
+	for (int line = 0; line < 40000; line++) {
+		uint32_t n = random_of(&x);
+
+		printf("%05d name=%c%c%c value=%u ", line, 'a' + n % 7, 'a' + n % 11, 'a' + n % 5, n % 500);
+		for (int i = 0; i < 18; i++)
+			putchar(n & 8 ? ' ' + random_of(&x) % 90 : '.');
+		putchar('\n');
+	}
+}
+
+static void words(void)
+{
+	uint32_t x = 815;
+
+	for (int i = 0; i < 30000; i++) {
+		for (int k = 3 + random_of(&x) % 7; k; k--)
+			putchar('a' + random_of(&x) % 26 * (random_of(&x) % 26) / 26);
+		putchar('\n');
+	}
+}
+
+/* Runs a command; its output is read and summed up (FNV-1a). */
+static uint64_t output_of(char **command)
+{
+	static uint8_t buffer[65536];
+	uint64_t sum = 0xcbf29ce484222325;
+	int fds[2], status;
+	ssize_t got;
+	pid_t pid;
+
+	if (pipe(fds))
+		return 0;
+	pid = fork();
+	if (!pid) {
+		dup2(fds[1], 1);
+		close(fds[0]);
+		close(fds[1]);
+		execvp(command[0], command);
+		_exit(127);
+	}
+	close(fds[1]);
+	while ((got = read(fds[0], buffer, sizeof(buffer))) > 0)
+		for (ssize_t i = 0; i < got; i++)
+			sum = (sum ^ buffer[i]) * 0x100000001b3;
+	close(fds[0]);
+	waitpid(pid, &status, 0);
+	return status ? (uint64_t)status : sum;
+}
+
+static void measure(const char *name, char **command)
+{
+	uint64_t best = ~0ull, sum = 0;
+
+	/* The first time also fetches it from the disk. */
+	for (int round = 0; round < 3; round++) {
+		uint64_t start = now(), t;
+
+		sum = output_of(command);
+		t = now() - start;
+		best = t < best ? t : best;
+	}
+	printf("bench %s %llu %llx\n", name, (unsigned long long)best, (unsigned long long)sum);
+}
 
 int main(int argc, char **argv)
 {
+	const char *what = argc > 1 ? argv[1] : "";
+
+	self = argv[0];
+	if (!strcmp(what, "--nothing"))
+		return 5;
+	if (!strcmp(what, "--data"))
+		return data(), 0;
+	if (!strcmp(what, "--words"))
+		return words(), 0;
+	if (!strcmp(what, "--off"))
+		return sync(), reboot(RB_POWER_OFF);
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (!strcmp(what, "--measure") && argc > 3)
+		return measure(argv[2], argv + 3), 0;
 	for (unsigned int i = 0; i < sizeof(benches) / sizeof(benches[0]); i++) {
 		uint64_t best = ~0ull, sum = 0, end = now() + 300000000;
 
