@@ -48,6 +48,7 @@ static inline bool anykvm_owns(int fd)
  *   engine      ANYKVM_CPU_ENGINE   "interp" or "jit": who runs the guest's code
  *   perf-map    ANYKVM_PERF_MAP     "1": translated code is named by its guest address, for perf(1)
  *   stats       ANYKVM_STATS        "1": a virtual machine tells at its end what its processors counted
+ *   code-cache  ANYKVM_CODE_CACHE   bytes, as in "64M": what a virtual machine keeps of decoded and translated code
  *   trace       ANYKVM_CPU_TRACE    what they do, on standard error: some of "exec,exceptions,translate"
  *   trace-file  ANYKVM_CPU_TRACE_FILE   and counters and traces go to this file instead
  *

@@ -9,17 +9,32 @@
 #include "kvm/cpu/soft/jit/jit.h"
 #include "kvm/cpu/soft/soft.h"
 
-int soft_icache_init(struct soft_icache *ic)
+int soft_icache_init(struct soft_icache *ic, size_t size)
 {
-	ic->arena = os_alloc_large(SOFT_ARENA_SIZE);
+	ic->size = ic->limit = size;
+	ic->arena = os_alloc_large(size);
 	return ic->arena ? 0 : -ENOMEM;
 }
 
 void soft_icache_free(struct soft_icache *ic)
 {
 	if (ic->arena)
-		os_free_large(ic->arena, SOFT_ARENA_SIZE);
+		os_free_large(ic->arena, ic->size);
 	ic->arena = NULL;
+}
+
+/* Half is for decoded instructions, half for translations. Who is above the limit, because the VM has more vCPUs now,
+ * empties his cache when he next needs room. */
+void soft_icache_set_share(struct x86_cpu *c)
+{
+	const struct soft_vm *vm = c->vcpu->kvm->cpu;
+	u64 half = vm->options.code_cache / load_acquire(&c->vcpu->kvm->nr_vcpus) / 2;
+	struct soft_vcpu *s = c->soft;
+
+	half = max(half, (u64)SOFT_SHARE_MIN);
+	s->icache.limit = min(half, (u64)s->icache.size);
+	if (s->jit)
+		s->jit->limit = min(half, (u64)s->jit->code.size);
 }
 
 static void empty(struct x86_cpu *c)
@@ -146,7 +161,7 @@ bool soft_icache_check_page(struct x86_cpu *c, struct soft_block *b)
 	if (unwritten(ic, page))
 		return true;
 	/* Never beyond what soft_icache_find leaves free for its own. */
-	if (!page->copy && ic->used + 2 * PAGE_SIZE + SOFT_BLOCK_ROOM < SOFT_ARENA_SIZE)
+	if (!page->copy && ic->used + 2 * PAGE_SIZE + SOFT_BLOCK_ROOM < ic->limit)
 		page->copy = arena_take(ic, PAGE_SIZE);
 	if (page->copy)
 		memcpy(page->copy, (void *)page->host, PAGE_SIZE);
@@ -214,7 +229,7 @@ struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host)
 	struct soft_code_page **page;
 	struct soft_block *b;
 
-	if (unlikely(ic->reset || ic->used + SOFT_BLOCK_ROOM + sizeof(**page) + 64 > SOFT_ARENA_SIZE))
+	if (unlikely(ic->reset || ic->used + SOFT_BLOCK_ROOM + sizeof(**page) + 64 > ic->limit))
 		empty(c);
 	for (b = ic->hash[slot]; b; b = b->hash_next) {
 		if (b->host != host || b->mode != c->mode)

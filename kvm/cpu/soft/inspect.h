@@ -20,6 +20,7 @@ struct soft_options {
 	bool jit;			/* their vCPUs translate */
 	bool stats;			/* and tell at their end what they did */
 	u32 trace;			/* SOFT_TRACE_* */
+	u64 code_cache;			/* bytes that a VM's vCPUs keep of decoded and translated code */
 };
 
 #define SOFT_TRACE_EXEC		BIT(0)	/* each instruction; nothing runs translated then */

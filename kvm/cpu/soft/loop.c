@@ -344,6 +344,7 @@ int soft_run(struct kvm_vcpu *v)
 
 	s->stats.entries++;
 	s->icache.epoch++;
+	soft_icache_set_share(c);
 	if (s->jit)
 		jit_begin(s->jit);
 	soft_fpu_enter(c);

@@ -10,8 +10,11 @@
 #include "kvm/cpu/soft/inspect.h"
 #include "kvm/cpu/soft/soft.h"
 
+#define CODE_CACHE_MIN	(1u << 20)
+#define CODE_CACHE_MAX	(2u << 30)	/* jumps in it reach so far */
+
 static struct os_mutex lock;		/* all below */
-static struct soft_options options;
+static struct soft_options options = { .code_cache = 128 << 20 };
 static u32 given;			/* rows set by a call: the environment does not count */
 static bool environment_read;
 
@@ -70,6 +73,32 @@ static int set_trace(const char *value)
 	return 0;
 }
 
+/* A number of bytes, in K, M or G. */
+static int set_code_cache(const char *value)
+{
+	u64 n = 0;
+
+	if (!*value)
+		return -EINVAL;
+	for (; *value >= '0' && *value <= '9'; value++) {
+		if (n > CODE_CACHE_MAX)
+			return -EINVAL;
+		n = n * 10 + (*value - '0');
+	}
+	n = min(n, (u64)CODE_CACHE_MAX + 1);
+	switch (*value | 0x20) {
+	case 'g': n <<= 30; break;
+	case 'm': n <<= 20; break;
+	case 'k': n <<= 10; break;
+	}
+	if (*value)
+		value++;
+	if (*value || n < CODE_CACHE_MIN || n > CODE_CACHE_MAX)
+		return -EINVAL;
+	options.code_cache = ALIGN_UP(n, 2 * PAGE_SIZE);
+	return 0;
+}
+
 static const struct setting {
 	const char *name, *variable, *values;
 	int (*set)(const char *value);
@@ -78,6 +107,7 @@ static const struct setting {
 	{ "perf-map", "ANYKVM_PERF_MAP", "0 or 1", set_perf_map },
 	{ "stats", "ANYKVM_STATS", "0 or 1", set_stats },
 	{ "trace", "ANYKVM_CPU_TRACE", "some of exec,exceptions,translate", set_trace },
+	{ "code-cache", "ANYKVM_CODE_CACHE", "1M to 2G", set_code_cache },
 	{ "trace-file", "ANYKVM_CPU_TRACE_FILE", "a file that can be written", os_show_to },
 };
 

@@ -48,7 +48,7 @@ struct soft_block {
 #define SOFT_FRONT_BITS	13
 #define SOFT_HASH_BITS	15
 #define SOFT_PAGE_BITS	12
-#define SOFT_ARENA_SIZE	(64ull << 20)	/* address space; touched as it fills */
+#define SOFT_SHARE_MIN	(256u << 10)	/* of decoded code, and of translated, whatever the VM may have */
 
 /* The code of one page. */
 struct soft_code_page {
@@ -66,7 +66,8 @@ struct soft_icache {
 	struct soft_block *hash[1 << SOFT_HASH_BITS];
 	struct soft_code_page *pages[1 << SOFT_PAGE_BITS];
 	u8 *arena;
-	size_t used;
+	size_t size;			/* of address space; touched as it fills */
+	size_t limit, used;		/* limit: this vCPU's share of what the VM may have */
 	u32 epoch;
 	bool reset;			/* empty it before the next lookup */
 };
@@ -94,7 +95,7 @@ static __always_inline struct soft_icache *soft_icache(struct x86_cpu *c)
 }
 
 /* ---- icache.c ---- */
-int soft_icache_init(struct soft_icache *ic);
+int soft_icache_init(struct soft_icache *ic, size_t size);
 void soft_icache_free(struct soft_icache *ic);
 /* The block at host address `host`, which is lin in the guest; decoded if it is not there. NULL where
  * the first instruction cannot be kept (it crosses the page, or is undefined): run it alone. */
@@ -115,6 +116,9 @@ static __always_inline u32 soft_hash(u64 host, u32 mode, u32 bits)
 
 	return h >> (64 - bits);
 }
+
+/* At the start of a stretch of guest code: how much this vCPU's code may take now. */
+void soft_icache_set_share(struct x86_cpu *c);
 
 /* ---- loop.c ---- */
 int soft_run(struct kvm_vcpu *v);

@@ -23,7 +23,6 @@
 struct soft_block;
 struct soft_vcpu;
 
-#define JIT_CODE_SIZE	(64u << 20)	/* a vCPU's; touched as it fills */
 #define JIT_BLOCK_ROOM	(64u << 10)	/* more than a block's code */
 #define JIT_HOT		12		/* runs before a block is translated */
 
@@ -36,7 +35,7 @@ struct jit_target {
 
 struct soft_jit {
 	struct os_code code;
-	size_t start, used;		/* start: behind the stubs */
+	size_t start, used, limit;	/* start: behind the stubs; limit: soft_icache_set_share */
 	/* In the writable mapping. */
 	u8 *enter, *leave, *call, *call_flags, *ready;
 	u8 *lookup[2];			/* by half of the address space */
@@ -60,7 +59,7 @@ struct soft_jit {
  * and SETO leave them. */
 #define JIT_EDGE_HOST_FLAGS	BIT(31)
 
-struct soft_jit *jit_create(struct x86_cpu *c);		/* NULL: no memory */
+struct soft_jit *jit_create(struct x86_cpu *c, size_t size);	/* of its code. NULL: no memory */
 void jit_destroy(struct soft_jit *j);
 /* At the start of a stretch of guest code. */
 void jit_begin(struct soft_jit *j);

@@ -49,18 +49,19 @@ void jit_begin(struct soft_jit *j)
 	}
 }
 
-struct soft_jit *jit_create(struct x86_cpu *c)
+struct soft_jit *jit_create(struct x86_cpu *c, size_t size)
 {
 	struct soft_jit *j = os_alloc(sizeof(*j) + x86_optable_size);
 	struct emit e;
 
 	if (!j)
 		return NULL;
-	if (os_code_alloc(&j->code, JIT_CODE_SIZE)) {
+	if (os_code_alloc(&j->code, size)) {
 		os_free(j);
 		return NULL;
 	}
 	j->cpu = c;
+	j->limit = j->code.size;
 	os_timer_init(&j->tick, tick, j);
 	jit_classify(j);
 	e = (struct emit){ j->code.rw, j->code.rw + j->code.size, j->code.rx - j->code.rw };
@@ -114,7 +115,7 @@ void jit_translate(struct x86_cpu *c, struct soft_block *b)
 	struct soft_jit *j = s->jit;
 	struct emit e;
 
-	if (j->code.size - j->used < JIT_BLOCK_ROOM) {
+	if (j->used + JIT_BLOCK_ROOM > j->limit) {
 		soft_icache_drop_all(c);
 		return;
 	}
