@@ -103,6 +103,11 @@ static bool run(const struct test_case *t, bool jit, struct result *o)
 	int r;
 
 	interp_load(t);
+	/* As systems have them: a base, and no limit. */
+	if (t->mode == X86_MODE_32 && (t->number & 1)) {
+		c->seg[X86_SEG_FS].limit = c->seg[X86_SEG_GS].limit = ~0u;
+		x86_update_mode(c);
+	}
 	s->icache.epoch++;
 	jit_begin(s->jit);
 	r = x86_translate(c, c_rip(c), X86_FETCH, false, &map);

@@ -50,6 +50,20 @@ void jit_ea_to(struct tr *t, const struct ea *a, int dst, u32 size)
 	}
 }
 
+/* FS or GS: the others' base is 0, and nothing of theirs is checked. Outside 64-bit mode theirs may be, by the handler. */
+static void add_base(struct tr *t, u8 seg)
+{
+	struct emit *e = &t->e;
+
+	if (t->word == 4) {
+		e_op(e, 0xf6, 1, 0, C(seg_check));		/* test byte */
+		e8(e, BIT(seg));
+		jit_slow_if(t, e_jcc(e, 5));
+	}
+	e_op(e, 0x03, t->word, H_RDX, loc_mem(H_RBP, (s32)offsetof(struct x86_cpu, seg) - BIAS +
+		(s32)(seg * sizeof(struct x86_segment) + offsetof(struct x86_segment, base))));
+}
+
 struct loc jit_lookup(struct tr *t, struct ea a, u32 size, bool write)
 {
 	struct emit *e = &t->e;
@@ -65,7 +79,7 @@ struct loc jit_lookup(struct tr *t, struct ea a, u32 size, bool write)
 	} else {
 		jit_ea_to(t, &a, H_RDX, a.addrsize == 8 ? 8 : 4);
 		if (a.seg == X86_SEG_FS || a.seg == X86_SEG_GS)
-			e_op(e, 0x03, 8, H_RDX, C(seg[a.seg].base));
+			add_base(t, a.seg);
 		m = loc_mem(H_RDX, 0);
 	}
 	if (m.disp)

@@ -17,6 +17,7 @@ enum {
 	K_ALU_ER, K_ALU_RE, K_ALU_EI,	/* arg: ADD 0 to CMP 7 */
 	K_TEST_ER, K_TEST_EI,
 	K_MOV_ER, K_MOV_RE, K_MOV_EI, K_LEA,
+	K_MOV_O,			/* RAX and an address in the instruction; arg: 0 from memory, 1 to memory */
 	K_MOVZX_B, K_MOVZX_W, K_MOVSX_B, K_MOVSX_W, K_MOVSXD,
 	K_INC, K_DEC, K_NEG, K_NOT,
 	K_SHIFT_I, K_SHIFT_1, K_SHIFT_C,	/* arg: modrm.reg */
@@ -49,6 +50,7 @@ static const struct kind_of kinds[] = {
 	K_ALU3(and, 4), K_ALU3(sub, 5), K_ALU3(xor, 6), K_ALU3(cmp, 7),
 	K(test_er, K_TEST_ER, 0), K(test_ei, K_TEST_EI, 0),
 	K(mov_er, K_MOV_ER, 0), K(mov_re, K_MOV_RE, 0), K(mov_ei, K_MOV_EI, 0), K(lea, K_LEA, 0),
+	K(mov_ao, K_MOV_O, 0), K(mov_oa, K_MOV_O, 1),
 	K(movzx_b, K_MOVZX_B, 0), K(movzx_w, K_MOVZX_W, 0), K(movsx_b, K_MOVSX_B, 0),
 	K(movsx_w, K_MOVSX_W, 0), K(movsxd, K_MOVSXD, 0),
 	K(inc_e, K_INC, 0), K(dec_e, K_DEC, 0), K(neg_e, K_NEG, 0), K(not_e, K_NOT, 0),
@@ -304,7 +306,7 @@ static struct kind_of kind_of(struct tr *t, const struct x86_insn *i)
 {
 	const struct kind_of call = { NULL, K_CALL, 0 };
 	u8 k = t->j->kind[i->op - x86_optable];
-	bool mem = i->flags & X86_I_MEM;
+	bool mem = i->flags & X86_I_MEM, address;
 	struct kind_of kd;
 
 	if (k == NOT_DONE)
@@ -319,13 +321,15 @@ static struct kind_of kind_of(struct tr *t, const struct x86_insn *i)
 	}
 	if (high_byte_by_call(i, &kd))
 		return call;
-	if (mem && kd.kind != K_NOP) {
+	address = kd.kind == K_MOV_O || (mem && kd.kind != K_NOP && kd.kind != K_LEA);
+	if (address || kd.kind == K_LEA) {
 		struct ea a = { .disp = i->disp + (i->base == X86_REG_RIP ? (s64)PAGE_SIZE : 0) };
 
-		if (!jit_ea_fits(&a, 32) || i->addrsize == 2)
+		/* LEA's may have any. */
+		if ((!jit_ea_fits(&a, 32) && (address || i->base == X86_REG_RIP)) || i->addrsize == 2)
 			return call;
 		/* Outside 64-bit mode the other segments are flat, or this code does not run (jit_flat). */
-		if (t->word == 8 ? i->seg < X86_SEG_FS : i->seg >= X86_SEG_FS || i->seg == X86_SEG_CS)
+		if (address && (t->word == 8 ? i->seg < X86_SEG_FS : i->seg == X86_SEG_CS))
 			return call;
 	}
 	switch (kd.kind) {
@@ -362,6 +366,8 @@ static struct kind_of kind_of(struct tr *t, const struct x86_insn *i)
 static struct effect effect_of(const struct x86_insn *i, const struct kind_of *kd)
 {
 	struct effect f = { .exposes = (i->flags & X86_I_MEM) && kd->kind != K_LEA && kd->kind != K_NOP };
+
+	f.exposes |= kd->kind == K_MOV_O;
 
 	switch (kd->kind) {
 	case K_CALL: case K_VZEROUPPER:
@@ -1001,6 +1007,16 @@ static void emit_insn(struct tr *t, const struct x86_insn *i, const struct kind_
 	case K_MOV_ER: case K_MOV_RE: case K_MOV_EI:
 		emit_mov(t, i, kd);
 		break;
+	case K_MOV_O: {
+		struct ea a = { X86_REG_ZERO, X86_REG_ZERO, 0, i->seg, i->addrsize, i->imm };
+		struct loc m = jit_lookup(t, a, size, kd->arg);
+
+		if (kd->arg)
+			e_store(&t->e, size, host_of[X86_RAX], m);
+		else
+			e_load(&t->e, size, host_of[X86_RAX], m);
+		break;
+	}
 	case K_LEA:
 		emit_lea(t, i);
 		break;
