@@ -68,7 +68,7 @@ static const struct config_key keys[] = {
 	{ .name = "cpu-engine", .type = CONFIG_CHOICE, CONFIG_AT(struct config, cpu_engine),
 	  .choices = engines, .value = "interp|jit",
 	  .help = "how the software processor runs the guest's code: one\n"
-		  "instruction at a time, or translated (default: interp)" },
+		  "instruction at a time, or translated (default: jit)" },
 	{ .name = "no-reboot", .type = CONFIG_FLAG, CONFIG_AT(struct config, vm.no_reboot),
 	  .help = "end where the guest asks for a reset" },
 	{ 0 }

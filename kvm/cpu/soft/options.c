@@ -14,7 +14,7 @@
 #define CODE_CACHE_MAX	(2u << 30)	/* jumps in it reach so far */
 
 static struct os_mutex lock;		/* all below */
-static struct soft_options options = { .code_cache = 128 << 20 };
+static struct soft_options options = { .jit = true, .code_cache = 128 << 20 };
 static u32 given;			/* rows set by a call: the environment does not count */
 static bool environment_read;
 
