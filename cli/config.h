@@ -40,6 +40,11 @@ struct config {
 	bool ephemeral;		/* no disk keeps what is written */
 	const struct net_forward *ports;	/* to be forwarded by the user network */
 	unsigned int port_count;
+	struct {		/* see config_inspect.c */
+		bool perf_map, stats;
+		const char *trace, *trace_file;
+		uint64_t code_cache;
+	} inspect;
 	struct config_memory *memory;	/* what the pointers above lead to */
 };
 
@@ -117,6 +122,7 @@ struct config_table {
 extern const struct config_table *const config_tables[];	/* ended by NULL */
 extern const struct config_table config_machine;
 extern const struct config_table config_disks;
+extern const struct config_table config_inspect;
 extern const struct config_table config_nets;
 
 /* ------------------------------------------------------------------ from options and files */
@@ -139,6 +145,9 @@ int config_read(struct config *c, const char *path);
 /* Puts in the defaults of what was not said. Returns an exit status. */
 int config_finish(struct config *c);
 void config_free(struct config *c);
+
+/* Tells the software processor what of itself it is to show. Returns an exit status. */
+int config_apply_inspect(const struct config *c);
 
 /* Prints the model as a file, on stdout. Returns an exit status. */
 int config_write(const struct config *c);

@@ -146,12 +146,14 @@ static int parse(struct run_options *opt, int argc, char **argv)
 static int complete(struct run_options *opt)
 {
 	struct vm_config *vm = &opt->config.vm;
+	int ret;
 
 	if (!vm->kernel)
 		return cli_fail(&command_run, CLI_USAGE,
 				"no kernel given: give --kernel FILE, a bzImage or an ELF vmlinux");
 	vm->console = console_of(vm->cmdline);
-	return opt->config.cpu_engine ? set_engine(opt->config.cpu_engine) : CLI_OK;
+	ret = opt->config.cpu_engine ? set_engine(opt->config.cpu_engine) : CLI_OK;
+	return ret ? ret : config_apply_inspect(&opt->config);
 }
 
 /* Finds who runs the guest. With auto, says which one and why: it decides how fast the guest is. */

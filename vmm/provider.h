@@ -34,5 +34,8 @@ extern const struct kvm_provider kvm_provider_soft;
 /* Which engine of the software processor's runs machines made from now on: "interp" or "jit". Returns 0,
  * -EINVAL where there is none of that name, -ENOSYS in a build without libanykvm. */
 int kvm_provider_soft_engine(const char *name);
+/* What else it is to do with such machines: anykvm_set_option in kvm/anykvm.h. 0, -ENOENT, -EINVAL and others,
+ * -ENOSYS in a build without libanykvm. */
+int kvm_provider_soft_option(const char *name, const char *value);
 
 #endif

@@ -30,7 +30,17 @@ static int anykvm_set_engine(const char *name)
 {
 	return -ENOSYS;
 }
+
+static int anykvm_set_option(const char *name, const char *value)
+{
+	return -ENOSYS;
+}
 #endif
+
+int kvm_provider_soft_option(const char *name, const char *value)
+{
+	return anykvm_set_option(name, value);
+}
 
 int kvm_provider_soft_engine(const char *name)
 {

@@ -17,6 +17,7 @@ static struct os_mutex lock;		/* all below */
 static struct soft_options options = { .jit = true, .code_cache = 128 << 20 };
 static u32 given;			/* rows set by a call: the environment does not count */
 static bool environment_read;
+static bool perf_map;
 
 static int set_engine(const char *value)
 {
@@ -36,13 +37,9 @@ static int set_flag(const char *value, bool *flag)
 	return 0;
 }
 
-/* Opened at once, so that whoever asks learns whether it works; there is no way back. */
 static int set_perf_map(const char *value)
 {
-	bool wanted;
-	int r = set_flag(value, &wanted);
-
-	return r || !wanted ? r : os_perf_map_open();
+	return set_flag(value, &perf_map);
 }
 
 static int set_stats(const char *value)
@@ -157,6 +154,12 @@ int soft_get_options(struct soft_options *o)
 	os_mutex_lock(&lock);
 	if (!environment_read)
 		r = read_environment();
+	/* Not sooner: the file is named by the process, which may yet fork. */
+	if (!r && perf_map) {
+		r = os_perf_map_open();
+		if (r)
+			os_log("/tmp/perf-PID.map cannot be made (error %d): leave the perf map away", -r);
+	}
 	*o = options;
 	os_mutex_unlock(&lock);
 	return r;
