@@ -19,6 +19,7 @@
 #include "vmm/control/control.h"
 #endif
 #include "vmm/dev/pc/pc.h"
+#include "vmm/dev/pci/watchdog.h"
 #include "vmm/machine/machine.h"
 #include "vmm/net/net.h"
 #include "vmm/util.h"
@@ -135,6 +136,10 @@ static int create_pci_devices(struct machine *m, struct vmm_error *error)
 		err = virtio_fs_create(m, &m->config->shares[i], error);
 	if (m->config->vsock && !err)
 		err = virtio_vsock_create(m, m->config->vsock, error);
+	if (m->config->balloon && !err)
+		err = virtio_balloon_create(m, m->config->balloon, error);
+	if (m->config->watchdog && !err)
+		err = i6300esb_create(m, m->config->watchdog, error);
 	return err ? err : virtio_rng_create(m, error);
 }
 

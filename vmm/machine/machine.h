@@ -48,6 +48,7 @@
 
 struct vcpu;
 struct pci_host;
+struct virtio_device;
 struct irq_lines;
 struct machine_control;
 
@@ -65,6 +66,7 @@ struct machine {
 	struct loop *loop;
 
 	struct pci_host *pci;		/* vmm/bus/pci.h */
+	struct virtio_device *balloon;	/* or NULL; see virtio_balloon_set_size */
 
 	struct vcpu *vcpus;
 	unsigned int vcpu_count;
@@ -162,6 +164,23 @@ int virtio_rng_create(struct machine *m, struct vmm_error *error);
 int virtio_fs_create(struct machine *m, const struct share_config *share, struct vmm_error *error);
 int virtio_vsock_create(struct machine *m, const struct vsock_config *config,
 			struct vmm_error *error);
+int virtio_balloon_create(struct machine *m, const struct balloon_config *config,
+			  struct vmm_error *error);
+
+/* What a guest with a balloon has, in bytes. */
+struct balloon_info {
+	uint64_t memory;	/* of the machine */
+	uint64_t wanted;	/* what the guest was told to keep */
+	uint64_t actual;	/* what it keeps by now */
+	uint32_t known;		/* a bit for each of stats that the guest has told */
+	uint64_t stats[16];	/* by VIRTIO_BALLOON_S_* of linux/virtio_balloon.h */
+};
+
+/* Tells the guest how much memory to keep: all, or less. It may take its time, or not do it. Any
+ * thread. Returns 0, -ENODEV without a balloon, -EINVAL for more than there is. */
+int virtio_balloon_set_size(struct machine *m, uint64_t size);
+/* What is known now; asks the guest for new statistics, which the next call will find. As above. */
+int virtio_balloon_query(struct machine *m, struct balloon_info *info);
 int virtio_console_create(struct machine *m, struct char_backend *backend,
 			  struct vmm_error *error);
 

@@ -200,6 +200,8 @@ int virtio_fs_new(struct machine *machine, const struct share_config *share,
 		  struct virtio_device **vdev, struct vmm_error *error);
 int virtio_vsock_new(struct machine *machine, const struct vsock_config *config,
 		     struct virtio_device **vdev, struct vmm_error *error);
+int virtio_balloon_new(struct machine *machine, const struct balloon_config *config,
+		       struct virtio_device **vdev, struct vmm_error *error);
 int virtio_console_new(struct machine *machine, struct char_backend *backend,
 		       struct virtio_device **vdev, struct vmm_error *error);
 
