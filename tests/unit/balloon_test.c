@@ -259,6 +259,7 @@ static void size(void **state)
 	dev = fake_device(fm, "virtio-balloon0");
 	fake_save(dev, &saved);
 	fake_machine_reset(fm);
+	fake_config_write(fm, SLOT, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
 	assert_int_equal(config(4), 0);
 	assert_int_equal(virtio_balloon_set_size(&fm->m, FAKE_MEMORY), 0);
 	fake_machine_pause(fm);
