@@ -93,8 +93,7 @@ struct x86_io {
 	u8 nr_reads, next_read;
 	u8 nr_writes, next_write;
 	u8 wait;			/* enum x86_io_wait */
-	u32 pio_count;			/* elements answered by the VMM for INS, not yet stored */
-	u32 pio_next;
+	u32 pio_count;			/* elements that X86_WAIT_PIO asks for: more than one for REP INS */
 	struct x86_io_fragment reads[X86_IO_FRAGMENTS];
 	struct x86_io_fragment writes[X86_IO_FRAGMENTS];
 };

@@ -77,7 +77,7 @@ static int do_out_dx(struct x86_cpu *c, const struct x86_insn *i)
 	return out(c, i, c->regs[X86_RDX]);
 }
 
-/* ---- strings: an element at a time; RESTART comes back for the next ---- */
+/* ---- strings: RESTART comes back for what is left ---- */
 
 static u64 addr_mask(const struct x86_insn *i)
 {
@@ -89,23 +89,42 @@ static bool repeats(const struct x86_insn *i)
 	return i->flags & (X86_I_REP | X86_I_REPNE);
 }
 
-/* Moves the index register on and counts; does the instruction go on? */
-static int step(struct x86_cpu *c, const struct x86_insn *i, u32 reg, u32 size)
+/* Moves the index register on by n elements and counts; does the instruction go on? */
+static int step(struct x86_cpu *c, const struct x86_insn *i, u32 reg, u32 size, u32 n)
 {
-	s64 by = c->rflags & X86_RFLAGS_DF ? -(s64)size : size;
+	s64 by = c->rflags & X86_RFLAGS_DF ? -(s64)size * n : (s64)size * n;
 
 	x86_reg_set(c, i, reg, i->addrsize, c->regs[reg] + by);
 	if (!repeats(i))
 		return X86_OK;
-	x86_reg_set(c, i, X86_RCX, i->addrsize, c->regs[X86_RCX] - 1);
+	x86_reg_set(c, i, X86_RCX, i->addrsize, c->regs[X86_RCX] - n);
 	return c->regs[X86_RCX] & addr_mask(i) ? X86_RESTART : X86_OK;
+}
+
+/*
+ * REP INS: how many elements can be taken at once, because they go up one page of memory. That is one exit to the
+ * VMM for a sector of a disk, not 256. 0: an element at a time.
+ */
+static u32 ins_run(struct x86_cpu *c, const struct x86_insn *i, int seg, u32 size, u8 **host)
+{
+	u64 mask = addr_mask(i), offset = c->regs[X86_RDI] & mask, lin;
+	u64 left = min(c->regs[X86_RCX] & mask, (u64)PAGE_SIZE), room = min(mask - offset, PAGE_SIZE - 1) + 1;
+	u32 bytes = min(left * size, room);
+
+	if (!repeats(i) || (c->rflags & (X86_RFLAGS_DF | X86_RFLAGS_TF)) ||
+	    x86_lin(c, seg, offset, bytes, X86_WRITE, &lin) ||
+	    x86_host_range(c, lin, X86_WRITE, &bytes, host) || !*host)
+		return 0;
+	return bytes / size;
 }
 
 static int do_ins(struct x86_cpu *c, const struct x86_insn *i)
 {
 	int seg = c->mode == X86_MODE_64 ? X86_SEG_FLAT : X86_SEG_ES;
-	u32 size = port_size(i), val = 0;
+	u32 size = port_size(i), val = 0, n;
 	u16 port = c->regs[X86_RDX];
+	const u8 *data;
+	u8 *host;
 	u64 lin;
 	int r;
 
@@ -116,11 +135,20 @@ static int do_ins(struct x86_cpu *c, const struct x86_insn *i)
 		r = x86_lin(c, seg, c->regs[X86_RDI] & addr_mask(i), size, X86_WRITE, &lin);
 	if (!r)		/* before the port is read: reading may change the device */
 		r = x86_probe(c, lin, size, X86_WRITE);
-	if (!r)
-		r = x86_port_in(c, port, size, &val);
+	if (r)
+		return r;
+	n = ins_run(c, i, seg, size, &host);
+	if (n) {
+		r = x86_port_in_string(c, port, size, &n, &data);
+		if (r)
+			return r;
+		memcpy(host, data, n * size);
+		return step(c, i, X86_RDI, size, n);
+	}
+	r = x86_port_in(c, port, size, &val);
 	if (!r)
 		r = x86_write_size(c, lin, size, val);
-	return r ? r : step(c, i, X86_RDI, size);
+	return r ? r : step(c, i, X86_RDI, size, 1);
 }
 
 static int do_outs(struct x86_cpu *c, const struct x86_insn *i)
@@ -142,7 +170,7 @@ static int do_outs(struct x86_cpu *c, const struct x86_insn *i)
 	out = x86_port_out(c, port, size, val);
 	if (out != X86_OK && out != X86_DONE)
 		return out;
-	r = step(c, i, X86_RSI, size);
+	r = step(c, i, X86_RSI, size, 1);
 	return r == X86_OK ? out : r;
 }
 

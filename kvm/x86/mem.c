@@ -250,6 +250,7 @@ int x86_port_in(struct x86_cpu *c, u16 port, u32 size, u32 *val)
 	if (r == X86_RESTART) {
 		if (kvm_bus_read(c->vcpu, KVM_BUS_PIO, port, size, f->data)) {
 			exit_io(c, KVM_EXIT_IO_IN, port, size, 1);
+			c->io.pio_count = 1;
 			c->io.wait = X86_WAIT_PIO;
 			return X86_EXIT;
 		}
@@ -259,6 +260,32 @@ int x86_port_in(struct x86_cpu *c, u16 port, u32 size, u32 *val)
 	}
 	*val = 0;
 	memcpy(val, f->data, size);
+	return X86_OK;
+}
+
+int x86_port_in_string(struct x86_cpu *c, u16 port, u32 size, u32 *n, const u8 **data)
+{
+	struct x86_io_fragment *f = NULL;
+	int r;
+
+	if (!c->careful)
+		return X86_CAREFUL;
+	r = io_read_slot(c, port, size, &f);
+	if (r == X86_RESTART) {
+		c->io.pio_count = 1;
+		if (kvm_bus_read(c->vcpu, KVM_BUS_PIO, port, size, f->data)) {
+			c->io.pio_count = *n;
+			exit_io(c, KVM_EXIT_IO_IN, port, size, *n);
+			c->io.wait = X86_WAIT_PIO;
+			return X86_EXIT;
+		}
+		io_read_done(c);
+	} else if (r != X86_OK) {
+		return r;
+	}
+	/* The VMM may have changed RCX meanwhile. */
+	*n = min(*n, c->io.pio_count);
+	*data = c->io.pio_count == 1 ? f->data : c->vcpu->pio_data;
 	return X86_OK;
 }
 

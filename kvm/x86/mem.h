@@ -215,6 +215,8 @@ bool x86_io_exit_next_write(struct x86_cpu *c);	/* sets run->mmio for the next q
  * (IOPL, TSS bitmap) is x86_check_io's. */
 int x86_port_in(struct x86_cpu *c, u16 port, u32 size, u32 *val);
 int x86_port_out(struct x86_cpu *c, u16 port, u32 size, u32 val);
+/* Up to *n elements of one port; *n and *data say how many there are, and where. */
+int x86_port_in_string(struct x86_cpu *c, u16 port, u32 size, u32 *n, const u8 **data);
 int x86_check_io(struct x86_cpu *c, u16 port, u32 size);	/* X86_OK or #GP(0): exception.c's neighbour ioperm in system.c */
 
 #endif
