@@ -84,14 +84,20 @@ void x86_accept_reset_signals(struct kvm_vcpu *v)
 
 /* ---- what may be taken now ---- */
 
+/* KVM_GUESTDBG_BLOCKIRQ: a debugger that steps does not want to end up in handlers. */
+static bool blocked_by_debugger(const struct x86_cpu *c)
+{
+	return c->debug.control & KVM_GUESTDBG_BLOCKIRQ;
+}
+
 static bool interrupts_open(const struct x86_cpu *c)
 {
-	return (c->rflags & X86_RFLAGS_IF) && !c->int_shadow;
+	return (c->rflags & X86_RFLAGS_IF) && !c->int_shadow && !blocked_by_debugger(c);
 }
 
 static bool nmi_open(const struct x86_cpu *c)
 {
-	return !c->ev.nmi_masked && !c->int_shadow;
+	return !c->ev.nmi_masked && !c->int_shadow && !blocked_by_debugger(c);
 }
 
 /* Would an interrupt from the VMM's PIC (KVM_INTERRUPT) be taken at once? */

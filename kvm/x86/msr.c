@@ -144,6 +144,7 @@ static const u32 state_msrs[] = {
 
 static const u32 feature_msrs[] = {
 	MSR_UCODE_REV, MSR_ARCH_CAPABILITIES, MSR_PLATFORM_INFO, MSR_AMD64_DE_CFG,
+	MSR_PERF_CAPABILITIES,
 };
 
 u32 x86_msr_list(u32 *indices, u32 max, bool features)
@@ -174,6 +175,9 @@ int x86_get_feature_msr(u32 index, u64 *val)
 		return 0;
 	case MSR_AMD64_DE_CFG:
 		*val = DE_CFG_LFENCE_SERIALIZE;
+		return 0;
+	case MSR_PERF_CAPABILITIES:	/* there are no counters */
+		*val = 0;
 		return 0;
 	default:
 		return -EINVAL;
@@ -607,7 +611,7 @@ static bool get_simple(struct x86_cpu *c, u32 index, u64 *val, bool host, bool *
 		return host || x86_has(c, X86_FEATURE_ARCH_CAPABILITIES);
 	case MSR_PLATFORM_INFO: *val = m->platform_info; return true;
 	case MSR_MISC_FEATURES_ENABLES: *val = m->misc_features; return true;
-	case MSR_POWER_CTL: *val = m->power_ctl; return c->vendor == X86_VENDOR_INTEL;
+	case MSR_POWER_CTL: *val = m->power_ctl; return true;
 	case MSR_XSS: *val = 0; return host;
 	case MSR_PERF_CAPABILITIES: *val = 0; return host;
 	case MSR_K7_HWCR: *val = m->hwcr; return true;
@@ -793,7 +797,7 @@ static bool set_simple(struct x86_cpu *c, u32 index, u64 val, bool host, bool *k
 			return false;
 		m->misc_features = val;
 		return true;
-	case MSR_POWER_CTL: m->power_ctl = val; return c->vendor == X86_VENDOR_INTEL;
+	case MSR_POWER_CTL: m->power_ctl = val; return true;
 	case MSR_XSS:
 	case MSR_PERF_CAPABILITIES:
 	case MSR_SMBASE: return host && !val;

@@ -87,13 +87,13 @@
 
 /* 0F 01 with a register form */
 { T0F(0x01, "vmcall"), REG_RM_(0, 1), PNP, H(vmcall), .attr = X86_A_END },
-{ T0F(0x01, "monitor"), REG_RM_(1, 0), PNP, H(monitor), F(MONITOR) },
-{ T0F(0x01, "mwait"), REG_RM_(1, 1), PNP, H(mwait), .attr = X86_A_END, F(MONITOR) },
+{ T0F(0x01, "monitor"), REG_RM_(1, 0), PNP, H(monitor), .attr = X86_A_TESTONLY },
+{ T0F(0x01, "mwait"), REG_RM_(1, 1), PNP, H(mwait), .attr = X86_A_END | X86_A_TESTONLY },
 { T0F(0x01, "clac"), REG_RM_(1, 2), PNP, H(clac), F(SMAP) },
 { T0F(0x01, "stac"), REG_RM_(1, 3), PNP, H(stac), F(SMAP) },
 { T0F(0x01, "xgetbv"), REG_RM_(2, 0), PNP, H(xgetbv), F(XSAVE) },
 { T0F(0x01, "xsetbv"), REG_RM_(2, 1), PNP, H(xsetbv), .attr = X86_A_PRIV | X86_A_END, F(XSAVE) },
-{ T0F(0x01, "vmmcall"), REG_RM_(3, 1), H(vmcall), .attr = X86_A_END },
+{ T0F(0x01, "vmmcall"), REG_RM_(3, 1), H(vmmcall), .attr = X86_A_END },
 { T0F(0x01, "swapgs"), REG_RM_(7, 0), H(swapgs), .attr = X86_A_O64 | X86_A_PRIV },
 { T0F(0x01, "rdtscp"), REG_RM_(7, 1), H(rdtscp), .attr = X86_A_TESTONLY, F(RDTSCP) },
 

@@ -11,6 +11,7 @@
 #include "kvm/x86/descriptor.h"
 #include "kvm/x86/handlers_sys.h"
 #include "kvm/x86/irqchip.h"
+#include "kvm/x86/mem.h"
 #include "kvm/x86/msr.h"
 #include "kvm/x86/xstate.h"
 
@@ -162,9 +163,11 @@ X86_HANDLER(clts, do_clts);
 
 /* ---- debug registers ---- */
 
-/* DR4 and DR5 exist only without CR4.DE; with DR7.GD set, any access is reported before it is made. */
+/* DR4 and DR5 exist only without CR4.DE; with DR7.GD set, in the guest's or in the VMM's that stands in for it, any
+ * access is reported before it is made. */
 static int check_dr(struct x86_cpu *c, const struct x86_insn *i)
 {
+	u64 dr7 = c->debug.control & KVM_GUESTDBG_USE_HW_BP ? c->debug.dr7 : c->dr7;
 	int r;
 
 	if ((i->reg == 4 || i->reg == 5) && (c->cr4 & X86_CR4_DE))
@@ -172,7 +175,7 @@ static int check_dr(struct x86_cpu *c, const struct x86_insn *i)
 	r = x86_check_attr(c, i);
 	if (r)
 		return r;
-	if (c->dr7 & X86_DR7_GD) {
+	if (dr7 & X86_DR7_GD) {
 		x86_raise(c, X86_DB);
 		c->fault.payload = X86_DR6_BD;
 		return X86_FAULT;
@@ -361,13 +364,23 @@ X86_HANDLER(wbinvd, do_wbinvd);
 
 /* ---- MONITOR, MWAIT: MWAIT may wake at any time, so it does at once ---- */
 
+/* As KVM has it, they are there whatever CPUID says, unless the VMM has switched that off. */
+static bool no_mwait(const struct x86_cpu *c)
+{
+	u64 off = READ_ONCE(c->vcpu->kvm->arch.disabled_quirks);
+	bool shown = off & KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT ? c->misc_enable & X86_MISC_ENABLE_MWAIT :
+								x86_has(c, X86_FEATURE_MONITOR);
+
+	return (off & KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS) && !shown;
+}
+
 static int do_monitor(struct x86_cpu *c, const struct x86_insn *i)
 {
 	u64 lin;
 	u8 byte;
 	int r;
 
-	if (c->cpl != 0)
+	if (c->cpl != 0 || no_mwait(c))
 		return x86_raise(c, X86_UD);
 	if ((u32)c->regs[X86_RCX])
 		return x86_raise_err(c, X86_GP, 0);
@@ -378,7 +391,7 @@ static int do_monitor(struct x86_cpu *c, const struct x86_insn *i)
 
 static int do_mwait(struct x86_cpu *c, const struct x86_insn *i)
 {
-	if (c->cpl != 0)
+	if (c->cpl != 0 || no_mwait(c))
 		return x86_raise(c, X86_UD);
 	if ((u32)c->regs[X86_RCX] & ~1u)	/* bit 0: interrupts wake it even with IF clear */
 		return x86_raise_err(c, X86_GP, 0);
@@ -409,12 +422,40 @@ static int do_stac(struct x86_cpu *c, const struct x86_insn *i)
 	return set_ac(c, X86_RFLAGS_AC);
 }
 
-/* VMCALL and VMMCALL alike: a guest that guessed the wrong vendor is not patched but served. */
+/*
+ * VMCALL is Intel's, VMMCALL AMD's. A guest that guessed the wrong vendor is served, and the instruction that it
+ * used replaced by the other where its pages can be written: the quirk of Linux's KVM, for guests that moved.
+ */
+static int hypercall(struct x86_cpu *c, u8 vendor)
+{
+	u64 last = c_rip(c) - 1;
+	struct x86_mapping map;
+
+	if (likely(c->vendor == vendor))
+		return kvm_hypercall(c->vcpu);
+	if (c->vcpu->kvm->arch.disabled_quirks & KVM_X86_QUIRK_FIX_HYPERCALL_INSN)
+		return x86_raise(c, X86_UD);
+	if (!c->careful)
+		return X86_CAREFUL;
+	if (c->mode != X86_MODE_64)
+		last = (u32)(last + c->seg[X86_SEG_CS].base);
+	/* 0F 01 C1 and 0F 01 D9 */
+	if (x86_translate(c, last, X86_WRITE, false, &map) == X86_OK && map.host)
+		WRITE_ONCE(*map.host, c->vendor == X86_VENDOR_AMD ? 0xd9 : 0xc1);
+	return kvm_hypercall(c->vcpu);
+}
+
 static int do_vmcall(struct x86_cpu *c, const struct x86_insn *i)
 {
-	return kvm_hypercall(c->vcpu);
+	return hypercall(c, X86_VENDOR_INTEL);
+}
+
+static int do_vmmcall(struct x86_cpu *c, const struct x86_insn *i)
+{
+	return hypercall(c, X86_VENDOR_AMD);
 }
 
 X86_HANDLER(clac, do_clac);
 X86_HANDLER(stac, do_stac);
 X86_HANDLER(vmcall, do_vmcall);
+X86_HANDLER(vmmcall, do_vmmcall);

@@ -80,6 +80,41 @@ ask_map_gpa_range:
 	IS64(-1000, %rax)
 	PASS
 
+	/* The other vendor's instruction: served, and replaced by this one's; then, the quirk off, undefined. */
+	.macro	wrong_hypercall insn, right
+	movl	$1, %eax			/* KVM_HC_VAPIC_POLL_IRQ: nothing */
+3:	\insn
+	IS64(0, %rax)
+	IS8(\right, 3b + 2)
+	SYNC(1)
+	FAULTS(UD_VECTOR, 0, \insn)
+	PASS
+	.endm
+
+	.globl	ask_vmcall, ask_vmmcall
+ask_vmcall:
+	wrong_hypercall vmcall, 0xd9
+ask_vmmcall:
+	wrong_hypercall vmmcall, 0xc1
+
+	.globl	ask_mwait
+ask_mwait:
+	movl	$SCRATCH, %eax
+	xorl	%ecx, %ecx
+	xorl	%edx, %edx
+	monitor	%rax, %ecx, %edx
+	mwait	%eax, %ecx
+	SYNC(1)
+	movl	$SCRATCH, %eax
+	FAULTS(UD_VECTOR, 0, monitor %rax, %ecx, %edx)
+	FAULTS(UD_VECTOR, 0, mwait %eax, %ecx)
+	PASS
+
+	.globl	ask_debug_register
+ask_debug_register:
+	movq	%dr0, %rax
+	PASS
+
 	.section .data, "aw", @progbits
 	.balign	4
 	.globl	ask_amd

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What the VMM may answer in the guest's stead: MSRs that are unknown, refused or filtered, and the hypercall about
- * memory's kind. Documentation/virt/kvm/api.rst 4.97, 7.21, 7.22, 7.28.
+ * memory's kind (Documentation/virt/kvm/api.rst 4.97, 7.21, 7.22, 7.28); what it decides about: quirks, debugging.
  */
 #include "harness.h"
 
@@ -141,6 +141,79 @@ static void map_gpa_range(void)
 	run_to_pass(vcpu);
 }
 
+/* ---- KVM's quirks, which a VMM can switch off ---- */
+
+static void quirk(struct vm *vm, uint64_t which)
+{
+	if (!(vm_cap(vm, KVM_CAP_DISABLE_QUIRKS2) & which))
+		skip("the quirk cannot be switched off");
+}
+
+static void wrong_hypercall(void)
+{
+	bool amd = vendor_is("AuthenticAMD");
+	struct vcpu *vcpu = guest(0, MODE_LONG, amd ? "ask_vmcall" : "ask_vmmcall");
+
+	quirk(vcpu->vm, KVM_X86_QUIRK_FIX_HYPERCALL_INSN);
+	run_to_sync(vcpu, 1);
+	CHECK_EQ(enable(vcpu->vm, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_FIX_HYPERCALL_INSN), 0);
+	run_to_pass(vcpu);
+}
+
+static void mwait(void)
+{
+	struct vcpu *vcpu = guest(0, MODE_LONG, "ask_mwait");
+
+	quirk(vcpu->vm, KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS);
+	if (has_feature(FEATURE(1, 0, REG_ECX, 3)))
+		skip("CPUID shows MWAIT");
+	run_to_sync(vcpu, 1);
+	CHECK_EQ(enable(vcpu->vm, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS), 0);
+	run_to_pass(vcpu);
+}
+
+/* ---- the VMM's debugger ---- */
+
+static void general_detect(void)
+{
+	struct kvm_guest_debug debug = {
+		.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP,
+		.arch.debugreg = { [7] = 0x2400 },
+	};
+	struct vcpu *vcpu = guest(0, MODE_LONG, "ask_debug_register");
+
+	NEED_CAP(vcpu->vm, KVM_CAP_SET_GUEST_DEBUG);
+	KVM(vcpu->fd, KVM_SET_GUEST_DEBUG, &debug);
+	run_to_exit(vcpu, KVM_EXIT_DEBUG);
+	CHECK_EQ(vcpu->run->debug.arch.exception, DB_VECTOR);
+	CHECK_EQ(vcpu->run->debug.arch.pc, symbol("ask_debug_register"));
+	CHECK_EQ(vcpu->run->debug.arch.dr6 & 0x2000, 0x2000);
+	debug.control = 0;
+	KVM(vcpu->fd, KVM_SET_GUEST_DEBUG, &debug);
+	run_to_pass(vcpu);
+}
+
+static void block_irq(void)
+{
+	struct kvm_guest_debug debug = {
+		.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_BLOCKIRQ };
+	struct vcpu *vcpu = guest(0, MODE_LONG, "event_nmis");
+
+	if (!(vm_cap(vcpu->vm, KVM_CAP_SET_GUEST_DEBUG2) & KVM_GUESTDBG_BLOCKIRQ))
+		skip("KVM_GUESTDBG_BLOCKIRQ is not there");
+	run_to_sync(vcpu, 1);
+	KVM(vcpu->fd, KVM_SET_GUEST_DEBUG, &debug);
+	KVM(vcpu->fd, KVM_NMI, 0);
+	KVM(vcpu->fd, KVM_NMI, 0);
+	run_to_exit(vcpu, KVM_EXIT_DEBUG);
+	CHECK_EQ(*var(vcpu->vm, "event_count"), 0);
+	debug.control = 0;
+	KVM(vcpu->fd, KVM_SET_GUEST_DEBUG, &debug);
+	run_to_pass(vcpu);
+}
+
+#define RING0	"its emulator, which runs ring 0, does not look"
+
 const struct test ask_tests[] = {
 	{ "ask", "unknown_msr", "an MSR that is not there is the VMM's to serve, or to refuse", unknown_msr },
 	{ "ask", "bad_value", "a value that an MSR refuses is the VMM's to judge", bad_value },
@@ -148,5 +221,14 @@ const struct test ask_tests[] = {
 	{ "ask", "filter_errors", "KVM_X86_SET_MSR_FILTER: EINVAL, EFAULT", filter_errors },
 	{ "ask", "map_gpa_range", "KVM_HC_MAP_GPA_RANGE is KVM_EXIT_HYPERCALL where that was enabled",
 	  map_gpa_range, .wrong_on_paravirt = NOT_EMULATED("hypercalls") },
+	{ "ask", "wrong_hypercall", "the other vendor's hypercall is replaced; #UD with the quirk off",
+	  wrong_hypercall, .wrong_on_paravirt = NOT_EMULATED("hypercalls") },
+	{ "ask", "mwait", "MWAIT does nothing whatever CPUID says; #UD with the quirk off", mwait,
+	  .wrong_on_paravirt = RING0 },
+	{ "ask", "general_detect", "DR7.GD of the VMM's: a move from a debug register is its to see",
+	  general_detect, .wrong_on_paravirt = RING0,
+	  .wrong_on_tcg = "QEMU's TCG has no general detect" },
+	{ "ask", "block_irq", "KVM_GUESTDBG_BLOCKIRQ: no NMI while stepping", block_irq,
+	  .wrong_on_paravirt = "while it emulates ring 0, one of two NMIs is lost" },
 	{ 0 }
 };
