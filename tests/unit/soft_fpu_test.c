@@ -227,6 +227,28 @@ static void test_pending_x87(void **state)
 	}
 }
 
+/* The API takes any status word: flags that are not masked are pending whatever the summary bit says. */
+static void test_set_pending(void **state)
+{
+	struct x86_cpu *c = cpu_of(state);
+	struct kvm_fpu fpu = { .fcw = 0x340, .fsw = 1 };
+
+	for (int lazy = 0; lazy < 2; lazy++) {
+		x86_set_fpu(c, &fpu);
+		if (lazy)
+			soft_fpu_enter(c);
+		assert_int_equal(run(c, FLD1), X86_MF);
+		assert_int_equal(run(c, FWAIT), X86_MF);
+		assert_int_equal(run(c, FNSTSW), -1);
+		assert_int_equal(c->regs[X86_RAX] & 0x8081, 0x8081);
+		assert_int_equal(run(c, MMX), X86_MF);
+		assert_int_equal(run(c, FNCLEX), -1);
+		assert_int_equal(run(c, FLD1), -1);
+		soft_fpu_leave(c);
+		assert_int_equal(fsw(c), 0x3800);
+	}
+}
+
 static void test_set_xsave(void **state)
 {
 	struct x86_cpu *c = cpu_of(state);
@@ -284,6 +306,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_simd_exception, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_live_mxcsr, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pending_x87, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_set_pending, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_set_xsave, setup, teardown),
 	};
 

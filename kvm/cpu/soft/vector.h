@@ -102,6 +102,8 @@ void soft_x87_sync(struct x86_cpu *c);
 /* What follows an instruction that used x87 or MMX. */
 int soft_x87_begin(struct x86_cpu *c, const struct x86_insn *i);
 void soft_x87_end(struct x86_cpu *c, u64 fsw);
+/* Are all x87 exceptions masked now? */
+bool soft_x87_masked(const struct x86_cpu *c);
 /* After the image was written from memory: fixed and summary bits as the unit has them. */
 void soft_x87_settle(struct x86_cpu *c);
 

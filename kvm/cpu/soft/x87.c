@@ -87,9 +87,24 @@ void soft_x87_settle(struct x86_cpu *c)
 	soft_x87_sync(c);
 }
 
+/* Is an exception pending, of the state at home? The VMM may have set one without its summary bit. */
+static bool pending(const struct x86_cpu *c)
+{
+	u16 fsw = x86_fx_get16(c->fpu.fx, X86_FX_FSW), fcw = x86_fx_get16(c->fpu.fx, X86_FX_FCW);
+
+	return (fsw & X86_FSW_ES) || (fsw & ~fcw & X86_FCW_MASKS);
+}
+
 static bool waits(const struct x86_opcode *op)
 {
 	return !(op->attr & X86_A_FP_CTRL);
+}
+
+bool soft_x87_masked(const struct x86_cpu *c)
+{
+	if (c->fpu.x87_live)
+		return !(c->fpu.x87_stop & X86_X87_STOP_UNIT);
+	return (x86_fx_get16(c->fpu.fx, X86_FX_FCW) & X86_FCW_MASKS) == X86_FCW_MASKS;
 }
 
 int soft_x87_begin(struct x86_cpu *c, const struct x86_insn *i)
@@ -98,7 +113,7 @@ int soft_x87_begin(struct x86_cpu *c, const struct x86_insn *i)
 		fold_pointers(c);
 		return X86_OK;
 	}
-	if ((x86_fx_get16(c->fpu.fx, X86_FX_FSW) & X86_FSW_ES) && waits(i->op))
+	if (pending(c) && waits(i->op))
 		return x86_raise(c, X86_MF);
 	load_unit(c);
 	return X86_OK;
@@ -301,7 +316,7 @@ int soft_fwait(struct x86_cpu *c, const struct x86_insn *i)
 {
 	if ((c->cr0 & (X86_CR0_MP | X86_CR0_TS)) == (X86_CR0_MP | X86_CR0_TS))
 		return x86_raise(c, X86_NM);
-	if (!c->fpu.x87_live && (x86_fx_get16(c->fpu.fx, X86_FX_FSW) & X86_FSW_ES))
+	if (!c->fpu.x87_live && pending(c))
 		return x86_raise(c, X86_MF);
 	return X86_OK;
 }
@@ -447,7 +462,7 @@ int soft_x87_env(struct x86_cpu *c, const struct x86_insn *i)
 	if (c->fpu.deny & X86_DENY_X87)
 		return soft_denied(c, i);
 	soft_x87_sync(c);
-	if (waits(i->op) && (x86_fx_get16(c->fpu.fx, X86_FX_FSW) & X86_FSW_ES))
+	if (waits(i->op) && pending(c))
 		return x86_raise(c, X86_MF);
 	if (regs)
 		n += 80;

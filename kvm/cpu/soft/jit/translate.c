@@ -315,7 +315,7 @@ static struct kind_of kind_of(struct tr *t, const struct x86_insn *i)
 		if ((i->op->host & X86_H_SPECIAL) == X86_H_VZERO && !(i->flags & X86_I_VEXL))
 			return (struct kind_of){ NULL, K_VZEROUPPER, 0 };
 		kd = jit_vector_ok(i) ? (struct kind_of){ NULL, K_VECTOR, 0 } :
-		     jit_x87_ok(i) ? (struct kind_of){ NULL, K_X87, 0 } : call;
+		     jit_x87_ok(i) && t->x87_masked ? (struct kind_of){ NULL, K_X87, 0 } : call;
 	} else {
 		kd = kinds[k];
 	}
@@ -1172,7 +1172,7 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, s
 	struct tr t = {
 		.e = *out_e, .c = c, .j = j, .b = b, .page = b->host & PAGE_MASK, .half = c_rip(c) >> 63,
 		.word = b->mode == X86_MODE_64 ? 8 : 4,
-		.at = b->host & ~PAGE_MASK,
+		.at = b->host & ~PAGE_MASK, .x87_masked = soft_x87_masked(c),
 	};
 	struct kind_of kd[SOFT_BLOCK_MAX];
 	struct effect f[SOFT_BLOCK_MAX];
