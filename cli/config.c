@@ -22,6 +22,7 @@ const struct config_table *const config_tables[] = {
 	&config_machine,
 	&config_disks,
 	&config_nets,
+	&config_shares,
 	&config_inspect,
 	NULL,
 };

@@ -124,6 +124,7 @@ extern const struct config_table config_machine;
 extern const struct config_table config_disks;
 extern const struct config_table config_inspect;
 extern const struct config_table config_nets;
+extern const struct config_table config_shares;
 
 /* ------------------------------------------------------------------ from options and files */
 

@@ -86,6 +86,26 @@ BAD_OPTIONS = (
     ("port", "22:22/sctp", "--port: 'sctp' of 22:22/sctp is not known: give tcp or udp"),
     ("port", "localhost:22:22", "--port: address: 'localhost' is no IPv4 address: give one"),
     ("port", "host=22", "--port: no guest named: give PORT"),
+    ("share", "", "--share: directory: .*empty name: give DIR"),
+    ("share", ":tag", "--share: directory: .*empty name: give DIR"),
+    ("share", "a:", "--share: tag: '' cannot be a tag: give 1 to 36 bytes"),
+    ("share", "a:" + "t" * 37, "--share: tag: 't+' cannot be a tag: give 1 to 36 bytes"),
+    ("share", "a,readonly", "--share: 'readonly' is not known: give directory=DIR, tag=TAG or ro"),
+    ("share", "a,ro=1", "--share: ro: '1' is neither on nor off"),
+    ("share", "tag=x", "--share: no directory named: give DIR"),
+    ("vsock", "", "--vsock: no path named: give FILE"),
+    ("vsock", "a,cid=2", "--vsock: cid: 2 is out of range: give 3 to 4294967294"),
+    ("vsock", "a,cid=me", "--vsock: cid: 'me' is no number: give 3 to"),
+    ("vsock", "a,port=1", "--vsock: 'port=1' is not known: give path=FILE or cid=N"),
+    ("channel", "agent", "--channel: 'agent' names no socket: give NAME=FILE, as in org.qemu"),
+    ("channel", "=a", "--channel: '' cannot be a channel's name: give 1 to 127 bytes"),
+    ("channel", "a/b=c", "--channel: 'a/b' cannot be a channel's name: .* without a slash"),
+    ("channel", "a=", "--channel: path: .*empty name: give FILE"),
+    ("balloon", "much", "--balloon: size: 'much' is no size: give"),
+    ("balloon", "1M", "--balloon: size: 1M is less than 2M"),
+    ("balloon", "5000000", "--balloon: size: 5000000 is no multiple of 4 KiB"),
+    ("balloon", "513M", "--balloon: the guest cannot keep more than the memory it has: name a"),
+    ("watchdog", "bark", "--watchdog: action: 'bark' is not known: give reset, poweroff, pause or"),
 )
 # Options which take any text at all.
 FREE_OPTIONS = {"cmdline"}
@@ -138,6 +158,18 @@ BAD_KEYS = (
     ("ports", [{"host": 22, "guest": 22, "address": "::1"}],
      r"ports\[0\]\.address: '::1' is no IPv4 address"),
     ("ports", [{"host": 22, "guest": 22, "udp": "yes"}], r"ports\[0\]\.udp: .*give true or"),
+    ("shares", [{"tag": "x"}], r"shares\[0\]: no directory named: give DIR"),
+    ("shares", [{"directory": "a", "tag": ""}], r"shares\[0\]\.tag: '' cannot be a tag: give 1"),
+    ("shares", [{"directory": "a", "ro": 1}], r"shares\[0\]\.ro: .*give true or false"),
+    ("vsock", 5, "vsock: a number cannot be its value: give an object"),
+    ("vsock", {"cid": 5}, "vsock: no path named: give FILE"),
+    ("vsock", {"path": "a", "cid": 1}, r"vsock\.cid: 1 is out of range: give 3 to"),
+    ("channels", ["agent"], r"channels\[0\]: 'agent' names no socket: give NAME=FILE"),
+    ("channels", [{"name": "a"}], r"channels\[0\]: no path named: give FILE"),
+    ("channels", [{"name": "", "path": "a"}], r"channels\[0\]: '' cannot be a channel's name"),
+    ("balloon", {"size": "1M"}, r"balloon\.size: 1M is less than 2M"),
+    ("balloon", {"size": "x"}, r"balloon\.size: 'x' is no size"),
+    ("watchdog", {"action": "bark"}, r"watchdog\.action: 'bark' is not known: give reset"),
     ("fly", 1, "there is no key 'fly': see anykvm help config"),
 )
 
@@ -275,6 +307,20 @@ def agree(suite):
     suite.complains("a port without a user network", ["run", "--kernel", "/k", "-p", "1:1",
                                                       "--net", "passt,path=/p"], USAGE,
                     "anykvm run: --port: there is no user network to forward it: add --net user")
+    found = model(suite, "sharing", "--kernel", "/k", "--share", "/a", "--share", "/b:tag,ro",
+                  "--share", "directory=/c:d/e,tag=x:y", "--vsock", "/s,cid=7", "--channel",
+                  "org.qemu.guest_agent.0=/g", "--channel", "name=n,path=/p", "--balloon=256M",
+                  "--watchdog")
+    same(suite, "sharing as a file",
+         {key: found.get(key) for key in ("shares", "vsock", "channels", "balloon", "watchdog")},
+         {"shares": [{"directory": "/a"}, {"directory": "/b", "tag": "tag", "ro": True},
+                     {"directory": "/c:d/e", "tag": "x:y"}],
+          "vsock": {"path": "/s", "cid": 7},
+          "channels": [{"name": "org.qemu.guest_agent.0", "path": "/g"},
+                       {"name": "n", "path": "/p"}],
+          "balloon": {"size": "256M"}, "watchdog": {"action": "reset"}})
+    same(suite, "the file says the same of sharing",
+         model(suite, "sharing", write(suite, "vm.json", found)), found)
     nets = [{"kind": "socket", "listen": "s"}, {"kind": "socket", "connect": "h:1"},
             {"kind": "passt", "path": "p"}]
     same(suite, "sockets relative to the file",
