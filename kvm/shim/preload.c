@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -362,6 +363,22 @@ PUBLIC int close(int fd)
 {
 	return kind_of(fd) == ANYKVM_NONE ? NEXT(close)(fd) : result(ASK(anykvm_close(fd)));
 }
+
+/* Of what an object has to be mapped, the rings of dirty pages are to be shared, and hold no code. */
+#define RING_OFFSET	(KVM_DIRTY_LOG_PAGE_OFFSET * 4096l)
+
+#define DEFINE_MMAP(name)							\
+PUBLIC void *name(void *addr, size_t n, int prot, int flags, int fd, off_t offset)	\
+{										\
+	if (is_maybe(fd) && (off_t)(offset + n) > RING_OFFSET &&		\
+	    (prot & PROT_EXEC || flags & MAP_PRIVATE) && kind_of(fd) == ANYKVM_OBJECT) { \
+		errno = EINVAL;							\
+		return MAP_FAILED;						\
+	}									\
+	return NEXT(name)(addr, n, prot, flags, fd, offset);			\
+}
+DEFINE_MMAP(mmap)
+DEFINE_MMAP(mmap64)
 
 PUBLIC int dup(int fd)
 {

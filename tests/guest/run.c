@@ -174,6 +174,33 @@ static void signal_in_hlt(void)
 	run_to_pass(vcpu);
 }
 
+static void *hlt_cancelled(void *arg)
+{
+	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
+	run(arg);
+	return NULL;
+}
+
+/* A thread that is cancelled in KVM_RUN leaves the vCPU to others. */
+static void cancelled(void)
+{
+	struct vcpu *vcpu = guest(VM_IRQCHIP, MODE_LONG, "irq_hlt_wait");
+	struct kvm_mp_state state;
+	pthread_t thread;
+	void *result;
+
+	run_to_sync(vcpu, 1);
+	CHECK_EQ(pthread_create(&thread, NULL, hlt_cancelled, vcpu), 0);
+	usleep(20000);
+	CHECK_EQ(pthread_cancel(thread), 0);
+	CHECK_EQ(pthread_join(thread, &result), 0);
+	CHECK(result == PTHREAD_CANCELED);
+	KVM(vcpu->fd, KVM_GET_MP_STATE, &state);
+	CHECK_EQ(state.mp_state, KVM_MP_STATE_HALTED);
+	irq_line(vcpu->vm, 5, 1);
+	run_to_pass(vcpu);
+}
+
 /* ---- Interrupts from user space -------------------------------------------------------- */
 
 static void interrupt_window(void)
@@ -506,6 +533,7 @@ const struct test run_tests[] = {
 	  signal_mask },
 	{ "run", "signal_in_hlt", "a signal ends HLT's waiting, the MP state is HALTED",
 	  signal_in_hlt },
+	{ "run", "cancelled", "a thread cancelled in KVM_RUN leaves the vCPU to others", cancelled },
 	{ "run", "interrupt_window", "IRQ_WINDOW_OPEN, KVM_INTERRUPT and HLT without a chip",
 	  interrupt_window,
 	  .wrong_on_paravirt = "while it emulates ring 0, an interrupt waits for the next exit" },

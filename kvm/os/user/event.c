@@ -12,9 +12,13 @@
  *
  * Signals that KVM_SET_SIGNAL_MASK lets in but the thread itself blocks must end the sleep and yet stay
  * pending, their handler not run: those come through a signalfd next to the eventfd.
+ *
+ * pthread_cancel of a thread that may be cancelled anywhere comes as a signal as well, whose handler never returns.
+ * It is held back until KVM_RUN, which it ends, has let go of all that it holds.
  */
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -28,19 +32,27 @@
 enum { EVENT_UNSET, EVENT_SET, EVENT_SLEEPING };
 
 #define SIG_BIT(n)	(1ull << ((n) - 1))
+#define SIG_CANCEL	32	/* glibc's */
 
 /* What this thread does about signals in KVM_RUN: it is a property of threads, not of vCPUs. */
 static __thread struct {
 	bool inside;		/* between os_sigmask_enter and os_sigmask_leave */
 	u64 outside;		/* what the thread blocks by itself */
 	u64 accept;		/* what ends KVM_RUN */
+	u64 cancel;		/* the signal of cancellation, where that may come anywhere; else 0 */
 } run_signals;
 
 u64 user_signals_kept_open(void)
 {
 	return SIG_BIT(SIGSEGV) | SIG_BIT(SIGBUS) | SIG_BIT(SIGFPE) | SIG_BIT(SIGILL) |
 	       SIG_BIT(SIGTRAP) | SIG_BIT(SIGSYS) | SIG_BIT(SIGABRT) |
-	       SIG_BIT(32) | SIG_BIT(33);	/* glibc: cancellation, setuid for all threads */
+	       SIG_BIT(SIG_CANCEL) | SIG_BIT(33);	/* glibc: cancellation, setuid for all threads */
+}
+
+/* Those that this thread lets in while it is in KVM_RUN. */
+static u64 kept_open(void)
+{
+	return user_signals_kept_open() & ~run_signals.cancel;
 }
 
 static void set_mask(u64 mask, u64 *old)
@@ -52,10 +64,10 @@ void os_sigmask_enter(const struct os_sigmask *m, u64 *old)
 {
 	int saved = errno;
 
-	set_mask(~user_signals_kept_open(), old);
+	set_mask(~kept_open(), old);
 	run_signals.inside = true;
-	run_signals.outside = *old;
-	run_signals.accept = ~(m && m->set ? m->mask : *old) & ~user_signals_kept_open();
+	run_signals.outside = *old | run_signals.cancel;
+	run_signals.accept = (~(m && m->set ? m->mask : *old) & ~kept_open()) | run_signals.cancel;
 	errno = saved;
 }
 
@@ -64,8 +76,37 @@ void os_sigmask_leave(const struct os_sigmask *m, u64 old)
 	int saved = errno;
 
 	run_signals.inside = false;
-	set_mask(old, NULL);
+	set_mask(old | run_signals.cancel, NULL);
 	errno = saved;
+}
+
+void user_hold_cancellation(bool sleeps, int *state)
+{
+	u64 cancel = SIG_BIT(SIG_CANCEL);
+	int type;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, state);
+	if (!sleeps || *state != PTHREAD_CANCEL_ENABLE)
+		return;
+	pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
+	if (type != PTHREAD_CANCEL_ASYNCHRONOUS)
+		return;
+	/* The signal is sent only where cancellation is enabled. A request that has come already is obeyed here. */
+	syscall(SYS_rt_sigprocmask, SIG_BLOCK, &cancel, NULL, sizeof(cancel));
+	run_signals.cancel = cancel;
+	pthread_setcanceltype(type, NULL);
+	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+}
+
+void user_allow_cancellation(int state)
+{
+	u64 cancel = run_signals.cancel;
+
+	pthread_setcancelstate(state, NULL);
+	if (!cancel)
+		return;
+	run_signals.cancel = 0;
+	syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &cancel, NULL, sizeof(cancel));
 }
 
 bool os_signal_pending(const struct os_sigmask *m)
@@ -161,7 +202,7 @@ static int sleep_on(struct os_event *e, u64 deadline, const volatile u8 *stop)
 	};
 	int r = 0;
 
-	mask &= ~user_signals_kept_open();
+	mask &= ~kept_open();
 	if (deadline != ~0ull)
 		sharpen_timers();
 	while (!r) {

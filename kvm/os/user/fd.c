@@ -316,17 +316,24 @@ static long foreign_ioctl(int fd, unsigned long request, void *arg)
 
 int anykvm_ioctl(int fd, unsigned long request, void *arg)
 {
-	struct os_fd *f = get(fd);
+	struct os_fd *f;
+	int state;
 	long r;
 
-	if (!f)
-		return (int)foreign_ioctl(fd, request, arg);
+	user_hold_cancellation((u32)request == KVM_RUN, &state);
+	f = get(fd);
+	if (!f) {
+		r = foreign_ioctl(fd, request, arg);
+		goto out;
+	}
 	/* Objects belong to the process that made them; the system object has no state. */
 	if (f->foreign && f->obj)
 		r = -EIO;
 	else
 		r = f->ops->ioctl(f->obj, (u32)request, (u64)arg);
 	put(f);
+out:
+	user_allow_cancellation(state);
 	return (int)r;
 }
 

@@ -13,6 +13,11 @@ void user_futex_wake(u32 *word, int n);
  * held back. Bits as in the kernel's sigset_t. */
 u64 user_signals_kept_open(void);
 
+/* Around a call of the API, with nothing held: the thread is cancelled before or after it (pthread_cancel). sleeps: the
+ * call lasts, as KVM_RUN does, and is ended with -EINTR where the thread may be cancelled anywhere. */
+void user_hold_cancellation(bool sleeps, int *state);
+void user_allow_cancellation(int state);
+
 /* worker.c: a callback when a descriptor becomes readable. `watch` names it for removal. */
 int user_worker_add(int fd, void (*fn)(void *), void *arg, u64 *watch);
 /* From now on the callback comes once for each signal, read or not. */
