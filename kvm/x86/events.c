@@ -280,6 +280,7 @@ int x86_run_begin(struct kvm_vcpu *v)
 
 	if (r)
 		return r;
+	kvm_pv_run_begin(v);
 	/* With the local APIC in the VMM, CR8 passes through kvm_run. */
 	if (!c->lapic && x86_set_cr8(c, READ_ONCE(v->run->cr8)))
 		return -EINVAL;

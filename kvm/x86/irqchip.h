@@ -93,6 +93,7 @@ int kvm_pv_msr_read(struct kvm_vcpu *v, u32 msr, u64 *val);	/* 0; 1: #GP; -ENOEN
 int kvm_pv_msr_write(struct kvm_vcpu *v, u32 msr, u64 val, bool host);
 void kvm_pv_update_clock(struct kvm_vcpu *v);		/* KVM_REQ_CLOCK_UPDATE */
 void kvm_pv_update_steal(struct kvm_vcpu *v);		/* KVM_REQ_STEAL_UPDATE */
+void kvm_pv_run_begin(struct kvm_vcpu *v);		/* KVM_RUN: what was stolen from the guest is told */
 bool kvm_pv_eoi_take(struct kvm_vcpu *v);		/* before injecting: did the guest clear its EOI bit? then EOI */
 void kvm_pv_eoi_arm(struct kvm_vcpu *v);
 int kvm_pv_clock_stopped(struct kvm_vcpu *v);		/* KVM_KVMCLOCK_CTRL: 0, -EINVAL where kvmclock is off */

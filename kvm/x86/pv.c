@@ -20,6 +20,8 @@
 
 #define ENABLED			BIT(0)
 
+#define STEAL_INTERVAL		100000ull	/* ns */
+
 /* CPUID 40000001h EAX */
 #define PV_CLOCKSOURCE		BIT(0)
 #define PV_CLOCKSOURCE2		BIT(3)
@@ -78,7 +80,7 @@ struct x86_pv {
 	bool stopped;			/* KVM_KVMCLOCK_CTRL: to be told with the next update */
 	bool enforce_cpuid;		/* KVM_CAP_ENFORCE_PV_FEATURE_CPUID */
 	bool eoi_armed;			/* the guest may end its interrupt by clearing the bit */
-	u64 steal_from, stolen;
+	u64 steal_from, stolen, steal_seen;	/* ns: of the thread; the guest's; when it was looked at */
 	u32 steal_version;
 };
 
@@ -244,18 +246,28 @@ static void write_wall_clock(struct kvm_vcpu *v, u64 gpa)
 void kvm_pv_update_steal(struct kvm_vcpu *v)
 {
 	struct x86_pv *pv = v->cpu.pv;
+	u64 time = os_time_ns(), now;
 	struct steal_time st = { 0 };
-	u64 now;
 
 	if (!(pv->steal_time & ENABLED))
 		return;
-	now = os_thread_steal_ns();
-	if (now > pv->steal_from)
-		pv->stolen += now - pv->steal_from;
-	pv->steal_from = now;
+	/* Asking is a system call, and this is done with every KVM_RUN. */
+	if (time - pv->steal_seen >= STEAL_INTERVAL) {
+		now = os_thread_steal_ns();
+		if (now > pv->steal_from)
+			pv->stolen += now - pv->steal_from;
+		pv->steal_from = now;
+		pv->steal_seen = time;
+	}
 	st.steal = pv->stolen;
 	write_versioned(v, pv->steal_time & ~63ull, &pv->steal_version, &st, sizeof(st),
 			offsetof(struct steal_time, version));
+}
+
+void kvm_pv_run_begin(struct kvm_vcpu *v)
+{
+	if (v->cpu.pv->steal_time & ENABLED)
+		kvm_make_own_request(v, KVM_REQ_STEAL_UPDATE);
 }
 
 /* ---- EOI by memory ---- */

@@ -98,6 +98,9 @@ clock_steal:
 	wrmsr
 	out	%al, $PORT_LOG			/* it is filled on the way in */
 	SYNC(1)
+	SYNC(2)
+	movl	$MSR_STEAL, %ecx
+	xorl	%edx, %edx
 	movl	$SCRATCH + 0x40 + 0x21, %eax	/* 64-byte alignment, reserved bits */
 	FAULTS(GP_VECTOR, 0, wrmsr)
 	PASS

@@ -97,7 +97,7 @@ static void wall(void)
 static void steal(void)
 {
 	struct vcpu *vcpu = guest(0, MODE_LONG, "clock_steal");
-	uint32_t *s = memory(vcpu->vm, SCRATCH + 0x40, 64);
+	uint32_t *s = memory(vcpu->vm, SCRATCH + 0x40, 64), version;
 
 	if (!pv_feature(vcpu, 5))
 		skip("no KVM_FEATURE_STEAL_TIME");
@@ -105,6 +105,10 @@ static void steal(void)
 	/* version, at offset 8, even and no longer 0; how much was stolen is the host's affair. */
 	CHECK(s[2] != 0);
 	CHECK_EQ(s[2] & 1, 0);
+	/* Each KVM_RUN tells anew. */
+	version = s[2];
+	run_to_sync(vcpu, 2);
+	CHECK(s[2] != version);
 	run_to_pass(vcpu);
 }
 
