@@ -1,0 +1,551 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Networks, with Linux's driver in the guest: net.py --anykvm PROGRAM --udp-echo PROGRAM [CASE...]
+
+Debian's cloud kernel boots with busybox and a shell on its console, which is told what to do. The
+cases are the kinds of network that there are, what they promise, and that a guest survives whoever
+is at the other end. What takes root (bridges, namespaces) is skipped without. TAP on stdout.
+"""
+
+import argparse
+import contextlib
+import glob
+import hashlib
+import http.server
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path.insert(0, os.path.dirname(HERE))
+sys.path.insert(0, HERE)
+
+from boot import fetch  # noqa: E402
+from console import Console, Ended, Timeout  # noqa: E402
+from tap import Tap  # noqa: E402
+
+TOP = os.path.dirname(os.path.dirname(HERE))
+MODULES = ("drivers/virtio/virtio_ring", "drivers/virtio/virtio",
+           "drivers/virtio/virtio_pci_legacy_dev", "drivers/virtio/virtio_pci_modern_dev",
+           "drivers/virtio/virtio_pci", "net/core/failover", "drivers/net/net_failover",
+           "drivers/net/virtio_net", "net/packet/af_packet")
+
+# Far above what it takes on an idle machine.
+BOOT_LIMIT, LIMIT = 300, 120
+
+INIT = """#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin PS1= HOME=/
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+for m in $(cat /modules/order); do insmod /modules/$m; done
+ip link set lo up
+stty -echo
+echo @@ready
+exec sh
+"""
+
+# What udhcpc calls with what it was given.
+DHCP = """#!/bin/sh
+[ "$1" = bound ] || exit 0
+ip addr add $ip/$mask dev $interface
+[ -z "$router" ] || ip route add default via $router
+[ -z "$mtu" ] || ip link set $interface mtu $mtu
+echo "nameserver $dns" >/etc/resolv.conf
+echo "lease ip=$ip router=$router dns=$dns mask=$mask"
+"""
+
+DATA = random.Random(5).randbytes(5 << 20)
+DIGEST = hashlib.sha256(DATA).hexdigest()
+
+
+class Failed(Exception):
+    """Something in a case is not as it should be."""
+
+
+def require(condition, text):
+    if not condition:
+        raise Failed(text)
+
+
+# ---------------------------------------------------------------------------- guests
+
+class Files:
+    """Kernel and initial RAM disk, made once."""
+
+    def __init__(self, args, work):
+        package = fetch("linux-image-cloud-amd64", "amd64")
+        busybox = fetch("busybox-static", "amd64")
+        self.available = bool(package and busybox)
+        if not self.available:
+            return
+        self.kernel = glob.glob(package + "/boot/vmlinuz-*")[0]
+        self.initrd = os.path.join(work, "initrd")
+        tree = glob.glob(package + "/lib/modules/*/kernel")[0]
+        entries = ["dev/", "proc/", "sys/", "etc/", "tmp/", "bin/busybox=" + busybox +
+                   "/bin/busybox", "udp-echo=" + args.udp_echo]
+        present = [m for m in MODULES if os.path.exists(f"{tree}/{m}.ko")]
+        entries += [f"modules/{os.path.basename(m)}.ko={tree}/{m}.ko" for m in present]
+        for name, text in (("init", INIT), ("dhcp", DHCP),
+                           ("modules/order", "".join(os.path.basename(m) + ".ko\n"
+                                                     for m in present))):
+            path = os.path.join(work, os.path.basename(name))
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(text)
+            os.chmod(path, 0o755)
+            entries.append(f"{name}={path}")
+        subprocess.run([os.path.join(TOP, "scripts", "mkcpio"), self.initrd, *entries], check=True)
+
+
+class Guest:
+    """A running guest with a shell on its console."""
+
+    def __init__(self, context, *options, within=(), cpus=1):
+        args, files = context.args, context.files
+        argv = [*within, args.anykvm, "run", "--accel", "soft", "--memory", "256M", "--cpus",
+                str(cpus), "--kernel", files.kernel, "--initrd", files.initrd,
+                "--cmdline", "console=ttyS0 quiet panic=-1", *options]
+        if args.engine:
+            argv += ["--cpu-engine", args.engine]
+        self.console = Console(argv)
+        self.number = 0
+        context.guests.append(self)
+
+    def ready(self):
+        self.console.expect(rb"@@ready\r*\n", BOOT_LIMIT)
+        return self
+
+    def run(self, command, limit=LIMIT, check=True):
+        """What a command prints. A status that is not 0 fails the case."""
+        self.number += 1
+        end = f"@@{self.number}"
+        # In two parts, so that it is not found in the command itself, should that be echoed.
+        self.console.send(f"{command}\necho @''@{self.number} $?\n".encode())
+        seen = self.console.seen
+        match = self.console.expect(rf"{end} (\d+)\r*\n".encode(), limit)
+        text = self.console.output[seen:self.console.seen - len(match[0])]
+        text = text.decode(errors="replace").replace("\r", "").strip()
+        require(match[1] == b"0" or not check,
+                f"{command!r} ended with {match[1].decode()}: {text}")
+        return text
+
+    def wait_for(self, command, expected, limit=30):
+        """Until a command prints what is expected of it."""
+        deadline = time.monotonic() + limit
+        while (found := self.run(command, check=False)) != expected:
+            require(time.monotonic() < deadline,
+                    f"{command!r} says {found!r}, not {expected!r}, after {limit} s")
+            time.sleep(0.2)
+
+    def lease(self, interface="eth0"):
+        self.run(f"ip link set {interface} up")
+        text = self.run(f"udhcpc -i {interface} -s /dhcp -f -q -n -t 20 -T 1 2>/dev/null")
+        match = re.search(r"lease ip=(\S*) router=(\S*) dns=(\S*) mask=(\S*)", text)
+        require(match, f"no lease: {text}")
+        return match.groups()
+
+    def address(self, address, interface="eth0"):
+        self.run(f"ip addr add {address} dev {interface} && ip link set {interface} up")
+
+    def fetch_digest(self, url):
+        return self.run(f"wget -q -O - {url} | sha256sum").split()[0]
+
+    def kill(self):
+        os.kill(self.console.pid, signal.SIGKILL)
+        self.console.wait(10)
+
+    def off(self):
+        self.console.send(b"poweroff -f\n")
+        status = self.console.wait(60)
+        require(status == 0, f"after power-off it ended with status {status}")
+
+
+class Context:
+    """What a case has to work with. Takes back what it has left."""
+
+    def __init__(self, args, files, work, stack):
+        self.args, self.files, self.work, self.stack = args, files, work, stack
+        self.guests = []
+
+    def guest(self, *options, **how):
+        guest = Guest(self, *options, **how)
+        self.stack.callback(guest.console.close)
+        return guest
+
+    def serve_http(self, family=socket.AF_INET, address="127.0.0.1"):
+        """Serves DATA; the port."""
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            """DATA, whatever is asked for."""
+
+            def do_GET(self):   # pylint: disable=invalid-name
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(DATA)))
+                self.end_headers()
+                self.wfile.write(DATA)
+
+            def log_message(self, format, *args):   # pylint: disable=redefined-builtin
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            """On an address of either family."""
+            address_family = family
+
+        server = Server((address, 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.stack.callback(server.server_close)
+        self.stack.callback(server.shutdown)
+        return server.server_address[1]
+
+    def namespace(self):
+        """A network namespace, as a prefix of commands."""
+        name = f"anykvm-test-{os.getpid()}-{len(self.guests)}"
+        subprocess.run(["ip", "netns", "add", name], check=True)
+        self.stack.callback(subprocess.run, ["ip", "netns", "del", name], check=False)
+        return ["ip", "netns", "exec", name]
+
+    def run(self, *argv, **how):
+        return subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True, **how).stdout
+
+
+def free_port(kind=socket.SOCK_STREAM):
+    with socket.socket(socket.AF_INET, kind) as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for_file(path):
+    deadline = time.monotonic() + 30
+    while not os.path.exists(path):
+        require(time.monotonic() < deadline, f"there is no {path}")
+        time.sleep(0.1)
+
+
+def http_digest(port, limit=LIMIT):
+    """Of what a forwarded port gives, which may take a while to answer."""
+    deadline = time.monotonic() + limit
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/data", timeout=60) as answer:
+                return hashlib.sha256(answer.read()).hexdigest()
+        except (OSError, urllib.error.URLError) as error:
+            require(time.monotonic() < deadline, f"port {port}: {error}")
+            time.sleep(0.5)
+
+
+# ---------------------------------------------------------------------------- the cases
+
+def user(context):
+    """DHCP, to the host over IPv4 and IPv6, and in through forwarded ports."""
+    tcp, udp = free_port(), free_port(socket.SOCK_DGRAM)
+    port = context.serve_http()
+    port6 = context.serve_http(socket.AF_INET6, "::1")
+    guest = context.guest("--net", "user", "-p", f"127.0.0.1:{tcp}:80", "-p",
+                          f"127.0.0.1:{udp}:7/udp", cpus=2).ready()
+    require(guest.lease() == ("10.0.2.15", "10.0.2.2", "10.0.2.3", "24"), "another lease")
+    require(guest.run("cat /sys/class/net/eth0/address") == "52:54:00:12:34:56", "another address")
+    require("enp" not in guest.run("ls /sys/class/net"), "a second device")
+    guest.run("ping -c 1 10.0.2.2")
+    require(guest.fetch_digest(f"http://10.0.2.2:{port}/") == DIGEST, "IPv4: other bytes")
+    guest.wait_for("ip -6 addr show dev eth0 | grep -c 'fec0::.*tentative'", "0")
+    guest.wait_for("ip -6 addr show dev eth0 | grep -c fec0::", "1")
+    require(guest.fetch_digest(f"http://[fec0::2]:{port6}/") == DIGEST, "IPv6: other bytes")
+
+    guest.run("mkdir /www && dd if=/dev/urandom of=/www/data bs=1k count=4099 2>/dev/null")
+    guest.run("httpd -h /www && /udp-echo 7 &")
+    require(http_digest(tcp) == guest.run("sha256sum </www/data").split()[0],
+            "through the forwarded port: other bytes")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(1)
+        s.connect(("127.0.0.1", udp))
+        got = b""
+        for _ in range(20):
+            s.send(DATA[:1400])
+            with contextlib.suppress(TimeoutError, ConnectionRefusedError):
+                got = s.recv(65536)
+                break
+        require(got == DATA[:1400], "through the forwarded UDP port: other bytes")
+    # What the driver was offered, it uses.
+    features = guest.run("cat /sys/bus/virtio/devices/virtio0/features")
+    for bit in (0, 1, 7, 8, 11, 12, 15, 16, 17, 18, 19, 21, 23):
+        require(features[bit] == "1", f"feature {bit} is not in use: {features}")
+    guest.off()
+
+
+def restricted(context):
+    """With restricted, in but not out."""
+    tcp, port = free_port(), context.serve_http()
+    guest = context.guest("--net", "user,restricted", "-p", f"127.0.0.1:{tcp}:80").ready()
+    guest.lease()
+    guest.run("ip route add default dev eth0")
+    out = guest.run(f"nc -w 5 10.0.2.2 {port} </dev/null", check=False)
+    require("timed out" in out or "refused" in out, f"the host was reached: {out!r}")
+    guest.run("mkdir /www && echo hello >/www/data && httpd -h /www")
+    require(http_digest(tcp) == hashlib.sha256(b"hello\n").hexdigest(), "other bytes")
+    guest.off()
+
+
+DNS_SERVER = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("127.0.0.1", 53))
+while True:
+    q, who = s.recvfrom(512)
+    end = q.index(b"\\0", 12) + 5
+    address = q[end - 4:end - 2] == b"\\0\\1"
+    answer = b"\\xc0\\x0c\\0\\1\\0\\1\\0\\0\\0\\x3c\\0\\4\\xc0\\0\\2\\x21" if address else b""
+    s.sendto(q[:2] + b"\\x81\\x80\\0\\1" + (b"\\0\\1" if answer else b"\\0\\0") + bytes(4) +
+             q[12:end] + answer, who)
+"""
+
+
+def names(context):
+    """Names are those of the host's resolver."""
+    inside = context.namespace()
+    resolver = os.path.join(context.work, "resolv.conf")
+    with open(resolver, "w", encoding="utf-8") as f:
+        f.write("nameserver 127.0.0.1\n")
+    context.run(*inside, "ip", "link", "set", "lo", "up")
+    server = subprocess.Popen([*inside, sys.executable, "-c", DNS_SERVER])
+    context.stack.callback(server.wait)
+    context.stack.callback(server.kill)
+    guest = context.guest("--net", "user", within=[
+        *inside, "unshare", "-m", "sh", "-c",
+        f'mount --bind {resolver} $(readlink -f /etc/resolv.conf) && exec "$@"', "sh"]).ready()
+    guest.lease()
+    text = guest.run("nslookup -type=a host.example")
+    require("192.0.2.33" in text, f"another answer: {text}")
+    guest.off()
+
+
+def two_guests(a, b):
+    """Two guests that see each other: addresses, a ping, and bytes both ways."""
+    a.address("192.168.77.1/24")
+    b.address("192.168.77.2/24")
+    a.wait_for("cat /sys/class/net/eth0/carrier", "1")
+    b.wait_for("cat /sys/class/net/eth0/carrier", "1")
+    a.run("ping -c 3 192.168.77.2")
+    for server, client, address in ((a, b, "192.168.77.1"), (b, a, "192.168.77.2")):
+        server.run("mkdir -p /www && dd if=/dev/urandom of=/www/data bs=1k count=4099 2>/dev/null")
+        server.run("httpd -h /www")
+        require(client.fetch_digest(f"http://{address}/data") ==
+                server.run("sha256sum </www/data").split()[0], "other bytes")
+
+
+def crash(context, address, *options, link):
+    """The peer dies and comes again; the guest that stays sees it, and goes on."""
+    stays = context.guest("--net", f"socket,{options[0]}")
+    goes = context.guest("--net", f"socket,{options[1]}").ready()
+    stays.ready()
+    two_guests(stays, goes)
+    stays.console.send(f"ping -q -i 1 {address} >/dev/null 2>&1 &\n".encode())
+    for _ in range(2):
+        goes.kill()
+        stays.wait_for(f"cat {link}", "0")
+        goes = context.guest("--net", f"socket,{options[1]}").ready()
+        goes.address("192.168.77.2/24")
+        stays.wait_for(f"cat {link}", "1")
+        # A new device has another address.
+        stays.run("ip neigh flush dev eth0; ping -c 3 192.168.77.2")
+        goes.run("ping -c 3 192.168.77.1")
+    goes.off()
+    stays.wait_for(f"cat {link}", "0")
+    stays.off()
+
+
+def socket_path(context):
+    """Two guests on a Unix socket; the one that connects crashes, and comes again."""
+    path = os.path.join(context.work, "wire")
+    crash(context, "192.168.77.2", f"listen={path}", f"connect={path}",
+          link="/sys/class/net/eth0/carrier")
+    require(not os.path.exists(path), "the socket is still there")
+
+
+def socket_tcp(context):
+    """Two guests on TCP; the one that listens crashes, and comes again."""
+    address = f"127.0.0.1:{free_port()}"
+    crash(context, "192.168.77.2", f"connect={address}", f"listen={address}",
+          link="/sys/class/net/eth0/carrier")
+
+
+def qemu_peer(context):
+    """A guest of QEMU's at the other end of the socket."""
+    path = os.path.join(context.work, "wire")
+    here = context.guest("--net", f"socket,listen={path}")
+    files = context.files
+    there = Guest.__new__(Guest)
+    there.number = 0
+    context.guests.append(there)
+    wait_for_file(path)
+    there.console = Console([
+        "qemu-system-x86_64", "-accel", "tcg", "-nodefaults", "-display", "none", "-no-reboot",
+        "-serial", "stdio", "-m", "256", "-kernel", files.kernel, "-initrd", files.initrd,
+        "-append", "console=ttyS0 quiet panic=-1", "-device",
+        "virtio-net-pci,netdev=n,mac=52:54:00:00:00:01", "-netdev",
+        f"stream,id=n,server=off,addr.type=unix,addr.path={path}"])
+    context.stack.callback(there.console.close)
+    there.ready()
+    here.ready()
+    two_guests(here, there)
+    there.kill()
+    here.wait_for("cat /sys/class/net/eth0/carrier", "0")
+    here.off()
+
+
+def bridge(context):
+    """Two guests and the host on a bridge; several queues; a device that is taken away."""
+    inside = context.namespace()
+    for command in ("link add br0 type bridge", "addr add 192.168.77.9/24 dev br0",
+                    "link set br0 up", "link set lo up",
+                    "tuntap add tap7 mode tap multi_queue", "link set tap7 master br0"):
+        context.run(*inside, "ip", *command.split())
+    a = context.guest("--net", "tap,bridge=br0,mtu=1500", within=inside)
+    b = context.guest("--net", "tap,ifname=tap7,queues=2", within=inside, cpus=2).ready()
+    a.ready()
+    two_guests(a, b)
+    require(b.run("ls /sys/class/net/eth0/queues | wc -l") == "4", "not two queues")
+    a.run("ping -c 3 192.168.77.9")
+    # Tagged frames go through, and only those of the guest's own VLANs.
+    for guest, n in ((a, 1), (b, 2)):
+        guest.run(f"vconfig add eth0 5 2>/dev/null || ip link add link eth0 name eth0.5 type vlan id 5; "
+                  f"ip addr add 192.168.78.{n}/24 dev eth0.5 && ip link set eth0.5 up", check=False)
+    if "eth0.5" in a.run("ls /sys/class/net"):
+        a.run("ping -c 3 192.168.78.2")
+    b.kill()
+    a.run("ping -c 1 192.168.77.9")
+    require("tap7" in context.run(*inside, "ip", "-br", "link"), "the device is gone")
+    b = context.guest("--net", "tap,ifname=tap7", within=inside).ready()
+    b.address("192.168.77.2/24")
+    a.run("ip neigh flush dev eth0; ping -c 3 192.168.77.2")
+    context.run(*inside, "ip", "link", "del", "tap7")
+    b.wait_for("cat /sys/class/net/eth0/carrier", "0")
+    b.off()
+    a.off()
+    require("anykvm" not in context.run(*inside, "ip", "-br", "link"), "a device is left behind")
+
+
+def passt(context):
+    """passt: the host's own network, without privilege."""
+    inside = context.namespace()
+    for command in ("link set lo up", "link add d0 type veth peer name d1",
+                    "addr add 192.0.2.7/24 dev d0", "link set d0 up", "link set d1 up",
+                    "route add default via 192.0.2.1"):
+        context.run(*inside, "ip", *command.split())
+    # It becomes nobody, who has to be able to make its socket.
+    place = tempfile.mkdtemp(prefix="anykvm-passt")
+    context.stack.callback(shutil.rmtree, place)
+    os.chmod(place, 0o777)
+    path = os.path.join(place, "socket")
+    server = subprocess.Popen([*inside, sys.executable, "-c",
+                               "import http.server, os; os.chdir('/www'); "
+                               "http.server.test(http.server.SimpleHTTPRequestHandler, port=8080)"
+                               .replace("/www", place)],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    context.stack.callback(server.wait)
+    context.stack.callback(server.kill)
+    with open(os.path.join(place, "data"), "wb") as f:
+        f.write(DATA)
+    daemon = subprocess.Popen([*inside, "passt", "-f", "--socket", path],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    context.stack.callback(daemon.wait)
+    context.stack.callback(daemon.kill)
+    wait_for_file(path)
+    guest = context.guest("--net", f"passt,path={path}").ready()
+    lease = guest.lease()
+    require(lease[0] == "192.0.2.7" and lease[1] == "192.0.2.1", f"another lease: {lease}")
+    # The host is behind the gateway's address.
+    require(guest.fetch_digest("http://192.0.2.1:8080/data") == DIGEST, "other bytes")
+    # It goes; the guest sees it, and goes on.
+    daemon.kill()
+    guest.wait_for("cat /sys/class/net/eth0/carrier", "0")
+    guest.off()
+
+
+def needs_root():
+    if os.geteuid():
+        return "only root may make bridges and namespaces"
+    if subprocess.run(["ip", "netns", "add", "anykvm-probe"], check=False,
+                      stderr=subprocess.DEVNULL).returncode:
+        return "no network namespaces here"
+    subprocess.run(["ip", "netns", "del", "anykvm-probe"], check=False)
+    return None if os.path.exists("/dev/net/tun") else "there is no /dev/net/tun"
+
+
+def needs(program):
+    return lambda: None if shutil.which(program) else f"no {program} installed"
+
+
+def never():
+    return None
+
+
+CASES = {
+    "user": (user, never), "restricted": (restricted, never), "names": (names, needs_root),
+    "socket-path": (socket_path, never), "socket-tcp": (socket_tcp, never),
+    "qemu": (qemu_peer, needs("qemu-system-x86_64")), "bridge": (bridge, needs_root),
+    "passt": (passt, lambda: needs_root() or needs("passt")()),
+}
+
+
+def has_user_networking(args):
+    """Whether this build has libslirp."""
+    result = subprocess.run([args.anykvm, "run", "--accel", "soft", "--kernel", "/dev/null",
+                             "--net", "user"], check=False, stderr=subprocess.PIPE, text=True)
+    return "without libslirp" not in result.stderr
+
+
+def run_case(tap, args, files, name):
+    function, reason = CASES[name]
+    why = reason()
+    if not why and name in ("user", "restricted", "names") and not has_user_networking(args):
+        why = "built without libslirp"
+    if why:
+        tap.skip(name, why)
+        return
+    with contextlib.ExitStack() as stack, tempfile.TemporaryDirectory() as work:
+        context = Context(args, files, work, stack)
+        started = time.monotonic()
+        try:
+            function(context)
+            tap.result(True, f"{name}: {function.__doc__}")
+            tap.note(f"{time.monotonic() - started:.1f} s")
+        except (Failed, Timeout, Ended, subprocess.CalledProcessError) as error:
+            tails = [line for guest in context.guests for line in ["-- a guest:"] +
+                     guest.console.tail(12)]
+            tap.result(False, f"{name}: {function.__doc__}", [str(error)] + tails)
+        finally:
+            stack.close()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--anykvm", required=True)
+    parser.add_argument("--udp-echo", required=True, help="the static program of udp-echo.c")
+    parser.add_argument("--engine", choices=["interp", "jit"])
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=" ".join(CASES))
+    args = parser.parse_args()
+
+    tap = Tap()
+    with tempfile.TemporaryDirectory() as work:
+        files = Files(args, work)
+        if not files.available:
+            print("1..0 # SKIP kernel or busybox cannot be fetched: see above")
+            return 0
+        for name in args.cases or CASES:
+            run_case(tap, args, files, name)
+    return tap.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
