@@ -105,6 +105,7 @@ static const struct cap caps[] = {
 	CAP(KVM_CAP_EXT_CPUID, 1),
 	CAP(KVM_CAP_EXT_EMUL_CPUID, 1),
 	CAP(KVM_CAP_GET_MSR_FEATURES, 1),
+	CAP(KVM_CAP_MSR_PLATFORM_INFO, 1),
 	CAP(KVM_CAP_MP_STATE, 1),
 	CAP(KVM_CAP_USER_NMI, 1),
 	CAP(KVM_CAP_VCPU_EVENTS, 1),
@@ -258,6 +259,9 @@ long api_enable_vm_cap(struct kvm *kvm, const struct kvm_enable_cap *cap)
 		if (arg & ~(u64)HYPERCALL_EXITS)
 			return -EINVAL;
 		WRITE_ONCE(arch->hypercall_exits, arg);
+		return 0;
+	case KVM_CAP_MSR_PLATFORM_INFO:
+		WRITE_ONCE(arch->platform_info_hidden, !arg);
 		return 0;
 	case KVM_CAP_EXCEPTION_PAYLOAD:
 		arch->exception_payload = arg;

@@ -609,7 +609,9 @@ static bool get_simple(struct x86_cpu *c, u32 index, u64 *val, bool host, bool *
 	case MSR_ARCH_CAPABILITIES:
 		*val = m->arch_capabilities;
 		return host || x86_has(c, X86_FEATURE_ARCH_CAPABILITIES);
-	case MSR_PLATFORM_INFO: *val = m->platform_info; return true;
+	case MSR_PLATFORM_INFO:
+		*val = m->platform_info;
+		return host || !READ_ONCE(c->vcpu->kvm->arch.platform_info_hidden);
 	case MSR_MISC_FEATURES_ENABLES: *val = m->misc_features; return true;
 	case MSR_POWER_CTL: *val = m->power_ctl; return true;
 	case MSR_XSS: *val = 0; return host;

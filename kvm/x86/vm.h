@@ -40,6 +40,7 @@ struct x86_vm {
 	u32 disabled_exits;		/* KVM_X86_DISABLE_EXITS_* */
 	bool x2apic_format;		/* 32-bit APIC ids in the API */
 	bool x2apic_no_broadcast_quirk;
+	bool platform_info_hidden;	/* KVM_CAP_MSR_PLATFORM_INFO off */
 	bool exception_payload, triple_fault_event;	/* KVM_ENABLE_CAP */
 	u32 msr_exits;			/* KVM_CAP_X86_USER_SPACE_MSR: KVM_MSR_EXIT_REASON_* */
 	u32 hypercall_exits;		/* KVM_CAP_EXIT_HYPERCALL: a bit a number */

@@ -42,6 +42,15 @@ ask_filtered_msr:
 	IS32(0x00070407, %edx)
 	PASS
 
+	.globl	ask_platform_info
+ask_platform_info:
+	movl	$0xce, %ecx
+	rdmsr
+	SYNC(1)
+	movl	$0xce, %ecx
+	FAULTS(GP_VECTOR, 0, rdmsr)
+	PASS
+
 	/* A value that EFER does not take is no unknown MSR. */
 	.globl	ask_bad_value
 ask_bad_value:

@@ -65,6 +65,16 @@ static void bad_value(void)
 	CHECK_EQ(-enable(vcpu->vm, KVM_CAP_X86_USER_SPACE_MSR, 1ull << 20), EINVAL);
 }
 
+static void platform_info(void)
+{
+	struct vcpu *vcpu = guest(0, MODE_LONG, "ask_platform_info");
+
+	NEED_CAP(vcpu->vm, KVM_CAP_MSR_PLATFORM_INFO);
+	run_to_sync(vcpu, 1);
+	CHECK_EQ(enable(vcpu->vm, KVM_CAP_MSR_PLATFORM_INFO, 0), 0);
+	run_to_pass(vcpu);
+}
+
 static int set_filter(struct vm *vm, uint32_t flags, const struct kvm_msr_filter_range *range)
 {
 	struct kvm_msr_filter f = { .flags = flags };
@@ -218,6 +228,7 @@ const struct test ask_tests[] = {
 	{ "ask", "unknown_msr", "an MSR that is not there is the VMM's to serve, or to refuse", unknown_msr },
 	{ "ask", "bad_value", "a value that an MSR refuses is the VMM's to judge", bad_value },
 	{ "ask", "filtered_msr", "a filter by access: asked for, #GP, and denied by default", filtered_msr },
+	{ "ask", "platform_info", "KVM_CAP_MSR_PLATFORM_INFO hides the MSR from the guest", platform_info },
 	{ "ask", "filter_errors", "KVM_X86_SET_MSR_FILTER: EINVAL, EFAULT", filter_errors },
 	{ "ask", "map_gpa_range", "KVM_HC_MAP_GPA_RANGE is KVM_EXIT_HYPERCALL where that was enabled",
 	  map_gpa_range, .wrong_on_paravirt = NOT_EMULATED("hypercalls") },
