@@ -6,11 +6,12 @@
  * later load but not a locked instruction, changed code is seen after a serialising instruction.
  */
 #include "guest.h"
+#include "smp.h"
 GROUP(smp)
 
 	.section .data, "aw", @progbits
 	.balign	64
-	.globl	smp_cpus, smp_rounds, smp_stop, smp_online, smp_counter, smp_ipis
+	.globl	smp_cpus, smp_rounds, smp_stop, smp_online, smp_counter, smp_ipis, smp_work, smp_done, smp_round
 smp_cpus:				/* how many there are: the host sets it */
 	.long	1
 smp_rounds:				/* how often to hand over, where vCPUs spin for each other */
@@ -88,46 +89,6 @@ smp_ap:
 	call	*%rax
 	lock incl smp_done
 	PASS
-
-	/* The first vCPU: starts the others, waits for them, gives all of them a function. */
-	.macro	smp_start function
-	movl	$0xfee00000, %r14d
-	movl	$0x1ff, 0xf0(%r14)
-	xorl	%r12d, %r12d
-	cmpl	$1, smp_cpus
-	je	2f
-	movl	$0xc4500, 0x300(%r14)		/* INIT, all but oneself */
-	movl	$0xc4608, 0x300(%r14)		/* SIPI, vector 8 */
-	movl	$0xc4608, 0x300(%r14)		/* again: has no effect on those that run */
-1:	pause
-	movl	smp_online, %eax
-	incl	%eax
-	cmpl	smp_cpus, %eax
-	jne	1b
-2:	movl	$\function, %eax
-	movq	%rax, smp_work
-	call	*%rax
-	lock incl smp_done
-3:	pause
-	movl	smp_done, %eax
-	cmpl	smp_cpus, %eax
-	jne	3b
-	.endm
-
-	/* Ends a test that goes by rounds, for both who take part: round -1 is the last. */
-	.macro	leader_stops
-	cmpl	$0, smp_stop
-	je	777f
-	movl	$-1, smp_round
-	ret
-777:
-	.endm
-	.macro	follower_stops
-	cmpl	$-1, smp_round
-	jne	777f
-	ret
-777:
-	.endm
 
 	.globl	smp_sipi
 smp_sipi:
