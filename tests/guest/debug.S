@@ -226,6 +226,24 @@ TEST(execute, LONG, "an instruction breakpoint: a fault before it, B0, and RF pa
 	IS32(2, %ecx)
 	PASS_UNWATCHED
 
+TEST(execute_mov_ss, LONG, "an instruction breakpoint behind MOV SS hits on AMD's, and not on Intel's"):
+	gate	DB_VECTOR, db_note
+	xorl	%eax, %eax
+	cpuid
+	xorl	%edi, %edi
+	cmpl	$0x68747541, %ebx		/* "Auth" */
+	sete	%dil
+	set_dr	0, 1f
+	set_dr7 BREAK(0, 0, 0)
+	movl	%ss, %ecx
+	movl	%ecx, %ss
+1:	incl	%ecx
+	set_dr7 0
+	cmpl	%edi, db_count
+	je	1f
+	FAIL
+1:	PASS
+
 TEST(execute_rf_once, LONG, "RF lasts for one instruction: PUSHF never shows it"):
 	gate	DB_VECTOR, db_note
 	set_dr	0, 1f

@@ -125,7 +125,9 @@ static int run_one(struct x86_cpu *c)
 	u64 hits;
 	int r, next = GO_ON;
 
-	if (c->watch && !rf && (hits = x86_code_breakpoints(c, code_lin(c)))) {
+	/* Intel's do not look for breakpoints on the instruction behind MOV SS, AMD's do. */
+	if (c->watch && !rf && !(shadow == X86_SHADOW_MOV_SS && c->vendor == X86_VENDOR_INTEL) &&
+	    (hits = x86_code_breakpoints(c, code_lin(c)))) {
 		if (x86_debug_intercepts(c, X86_DB)) {
 			x86_debug_exit(c, X86_DB, hits, code_lin(c));
 			return KVM_RUN_USER;
