@@ -115,7 +115,8 @@ static const struct feature_word feature_words[X86_NR_FEATURE_WORDS] = {
 		0xd, 1, EAX,
 		BITOF(X86_FEATURE_XSAVEOPT) | BITOF(X86_FEATURE_XSAVEC) | BITOF(X86_FEATURE_XGETBV1),
 		0 },
-	[X86_FW_80000008_EBX] = { 0x80000008, 0, EBX, 0, 0 },
+	/* Without it, Linux cleans the x87 unit by hand at every switch of tasks. */
+	[X86_FW_80000008_EBX] = { 0x80000008, 0, EBX, BIT(2) /* XSaveErPtr */, 0 },
 	[X86_FW_7_1_EAX] = { 7, 1, EAX, 0, 0 },
 	[X86_FW_KVM_EAX] = {
 		KVM_CPUID_FEATURES, 0, EAX, 0,
