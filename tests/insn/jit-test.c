@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The translator against the interpreter: random sequences of one to a few instructions, run by both from
- * the same state, must end in the same place with the same registers, flags, vectors, memory and fault.
+ * The translator against the interpreter and the host's processor: random sequences of one to a few
+ * instructions, run by all from the same state, must end in the same place with the same registers, flags,
+ * vectors, memory and fault.
  *
  * A sequence is made of cases of generate.c and lies in guest memory with HLT behind it, which
  * faults at this privilege and so tells where the straight way ended.
@@ -40,7 +41,7 @@ struct result {
 
 static struct native_can can;
 static struct memory host_memory, memory;
-static u64 seed;
+static u64 seed, hosted;
 
 static u64 splitmix(u64 *s)
 {
@@ -82,6 +83,8 @@ static int interpret(struct x86_cpu *c, struct soft_block *b, u32 from)
 			continue;
 		c_rip(c) += i->len;
 		r = i->fn(c, i);
+		if (r == X86_FAULT)
+			x86_finish_fault(c, i);
 		if (r == X86_RESTART) {		/* its code was modified; the translator says so sooner */
 			c_rip(c) -= i->len;
 			return JIT_NEXT;
@@ -129,6 +132,8 @@ static bool run(const struct test_case *t, bool jit, struct result *o)
 	WRITE_ONCE(c->attention, 0);
 	soft_fpu_enter(c);
 	r = jit ? jit_run(c, b) : JIT_NEXT;
+	if (r == X86_FAULT)
+		x86_finish_fault(c, s->jit->insn);
 	/* The translator may leave at any time: what is left to do is the interpreter's. */
 	for (u32 rounds = 0; r == JIT_NEXT && b->host && c_rip(c) - t->in.rip < b->bytes &&
 	     rounds < MAX_ROUNDS; rounds++)
@@ -230,6 +235,125 @@ static bool of_theme(const struct x86_insn *i, enum theme theme, u64 chance)
 	}
 }
 
+/* ---- the host's processor ---- */
+
+/* Are there instructions whose faults are in part the processor's choice, as insn-test knows them? They
+ * move memory in pieces, or have two reasons to fault. */
+static bool free_to_fault(const struct x86_opcode *op)
+{
+	static const char *const names[] = {
+		"pusha", "popa", "enter", "bound", "call", "maskmovq", "maskmovdqu", "vmaskmovdqu",
+	};
+
+	for (u32 k = 0; k < ARRAY_SIZE(names); k++)
+		if (!strcmp(op->name, names[k]))
+			return true;
+	for (u32 k = 0; k < ARRAY_SIZE(op->op); k++) {
+		u8 size = op->op[k].size;
+
+		if (op->op[k].kind == X86_OP_VSIB || size == X86_SZ_STATE || size == X86_SZ_ENV ||
+		    size == X86_SZ_T)
+			return true;
+	}
+	return strstr(op->name, "maskmov");
+}
+
+/* XSAVE need not write a component that is in its initial state. */
+static void complete_xsave(u8 *x)
+{
+	u64 there;
+
+	memcpy(&there, x + XSAVE_HEADER, 8);
+	if (!(there & 1)) {
+		memset(x, 0, 24);
+		x[0] = 0x7f;
+		x[1] = 3;
+		memset(x + X86_FX_ST, 0, 128);
+	}
+	if (!(there & 2))
+		memset(x + X86_FX_XMM, 0, 256);
+	if (!(there & 4))
+		memset(x + XSAVE_YMM, 0, 256);
+}
+
+static const char *compare_fp(const struct result *ours, const u8 *x)
+{
+	if (memcmp(ours->fx, x, 6) || memcmp(ours->fx + X86_FX_MXCSR, x + X86_FX_MXCSR, 4))
+		return "host: x87 control, status or tags, or MXCSR";
+	for (u32 n = 0; n < 8; n++)
+		if (memcmp(ours->fx + X86_FX_ST + 16 * n, x + X86_FX_ST + 16 * n, 10))
+			return "host: x87 register";
+	for (u32 n = 0; n < 16; n++)
+		if (memcmp(ours->ymm[n].b, x + X86_FX_XMM + 16 * n, 16) ||
+		    ((can.xsave_mask & 4) && memcmp(ours->ymm[n].b + 16, x + XSAVE_YMM + 16 * n, 16)))
+			return "host: vector register";
+	return NULL;
+}
+
+/* What the host's processor makes of the sequence, against what the interpreter did; which ended with a fault,
+ * that of the HLT behind the sequence at least. NULL: the same. */
+static const char *on_host(const struct test_case *t, const u8 *code, u32 len, const u32 *starts, u32 n,
+			   const struct result *ours)
+{
+	const u64 flags = X86_RFLAGS_ARITH | X86_RFLAGS_DF | X86_RFLAGS_AC | X86_RFLAGS_ID | X86_RFLAGS_IF |
+			  X86_RFLAGS_IOPL;
+	u64 mask = t->mode == X86_MODE_64 ? ~0ull : 0xffffffff, rip = t->in.rip + len;
+	bool fault = ours->regs[X86_REG_RIP] != rip + 1;	/* HLT's is behind it */
+	static struct outcome o;
+	static char what[200];
+
+	native_run_sequence(t, code, len, &o);
+	/* Ours is behind the instruction. */
+	for (u32 k = 0; fault && k < n; k++)
+		if (t->in.rip + starts[k + 1] == ours->regs[X86_REG_RIP])
+			rip = t->in.rip + starts[k];
+	if (o.fault != fault || o.out.rip != rip) {
+		snprintf(what, sizeof(what), "host: %s at %llx, ours: %s at %llx", o.fault ? "fault" : "end",
+			 (unsigned long long)o.out.rip, fault ? "fault" : "end", (unsigned long long)rip);
+		return what;
+	}
+	if (fault) {
+		u32 error = ours->error;
+
+		/* The host has pages of its own elsewhere. */
+		if (ours->vector == X86_PF && ours->payload - DATA_BASE >= DATA_SIZE)
+			error |= o.error & X86_PF_P;
+		/* Around the end of 4 GiB, the segment's limit may count or not (SDM volume 3, 6.3). */
+		if (t->mode == X86_MODE_32 && ours->vector == X86_PF &&
+		    (o.vector == X86_GP || o.vector == X86_SS) && (u32)ours->payload + 64 < 128)
+			return NULL;
+		if (o.vector != ours->vector || o.error != error || o.cr2 != ours->payload) {
+			snprintf(what, sizeof(what), "at %llx, host: vector %u error %x CR2 %llx, ours: vector %u "
+				 "error %x CR2 %llx", (unsigned long long)rip, o.vector, o.error,
+				 (unsigned long long)o.cr2, ours->vector, error, (unsigned long long)ours->payload);
+			return what;
+		}
+	}
+	for (u32 k = 0; k < (t->mode == X86_MODE_64 ? 16u : 8u); k++) {
+		if (!((o.out.gpr[k] ^ ours->regs[k]) & mask))
+			continue;
+		snprintf(what, sizeof(what), "register %u: was %llx, host %llx, ours %llx", k,
+			 (unsigned long long)t->in.gpr[k], (unsigned long long)o.out.gpr[k],
+			 (unsigned long long)ours->regs[k]);
+		return what;
+	}
+	if ((o.out.rflags ^ ours->rflags) & flags) {
+		snprintf(what, sizeof(what), "flags: host %llx, ours %llx", (unsigned long long)o.out.rflags,
+			 (unsigned long long)ours->rflags);
+		return what;
+	}
+	if (t->mode == X86_MODE_64 && can.fsgs &&
+	    (o.out.fs_base != ours->fs_base || o.out.gs_base != ours->gs_base))
+		return "host: FS or GS base";
+	for (u32 k = 0; k < DATA_PAGES; k++)
+		if (memcmp(host_memory.data + data_pages[k], ours->data[k], PAGE_SIZE))
+			return "host: memory";
+	if (!t->fp)
+		return NULL;
+	complete_xsave(o.out.xsave);
+	return compare_fp(ours, o.out.xsave);
+}
+
 /* One sequence. -1: none was made; 0: alike. */
 static int sequence(u64 number)
 {
@@ -239,7 +363,9 @@ static int sequence(u64 number)
 	u64 mix = seed * 0x9e3779b97f4a7c15ull + number;
 	u8 *code = memory.code + (CODE_START - CODE_PAGE);
 	u32 want = 1 + splitmix(&mix) % LONGEST, have = 0, len = 0;
+	u32 starts[LONGEST + 2] = { 0 };
 	const char *what;
+	bool host = true;
 	int mode = can.compat && splitmix(&mix) % 4 == 0 ? X86_MODE_32 : X86_MODE_64;
 	u32 pick = number % 8;
 	enum theme theme = pick < NR_THEMES ? (enum theme)pick : INTEGERS;
@@ -257,6 +383,8 @@ static int sequence(u64 number)
 			continue;
 		memcpy(code + len, t.bytes, t.insn.len);
 		len += t.insn.len;
+		host = host && !(attr & X86_A_END) && !free_to_fault(t.insn.op);
+		starts[have + 1] = len;
 		if (!have++ || t.fp)
 			first = t;
 	}
@@ -272,6 +400,7 @@ static int sequence(u64 number)
 		memcpy(loop + 5, &back, 4);
 		memcpy(code + len, loop, sizeof(loop));
 		len += sizeof(loop);
+		starts[have + 1] = len;
 		first.in.gpr[r] = 1 + splitmix(&mix) % 4;
 	}
 	memset(code + len, 0xf4, 16);
@@ -286,6 +415,17 @@ static int sequence(u64 number)
 	if (!run(&first, true, &translated))
 		return -1;
 	what = compare(&first, &interpreted, &translated);
+	/* In those cases FS and GS are not the host's: see run(). */
+	if (mode == X86_MODE_32 && (first.number & 1))
+		host = false;
+	if (!what && host && interpreted.r == X86_FAULT) {
+		for (u32 k = 0; k < DATA_PAGES; k++)
+			memcpy(host_memory.data + data_pages[k], before[k], PAGE_SIZE);
+		hosted++;
+		what = on_host(&first, code, len, starts, have + 1, &interpreted);
+	}
+	for (u32 k = 0; k < DATA_PAGES; k++)
+		memcpy(host_memory.data + data_pages[k], memory.data + data_pages[k], PAGE_SIZE);
 	if (!what)
 		return 0;
 	printf("MISMATCH: %s (--seed %llu --first %llu --cases 1)\n", what, (unsigned long long)seed,
@@ -338,6 +478,7 @@ int main(int argc, char **argv)
 		if (!(number & 255) && time(NULL) - start >= seconds)
 			break;
 	}
-	printf("%llu sequences, %llu mismatches\n", (unsigned long long)done, (unsigned long long)bad);
-	return bad || !done;
+	printf("%llu sequences, %llu of them on the host too, %llu mismatches\n", (unsigned long long)done,
+	       (unsigned long long)hosted, (unsigned long long)bad);
+	return bad || !done || !hosted;
 }

@@ -184,11 +184,11 @@ static void set_segments(const struct test_case *t)
 }
 
 /* The bytes, then a jump to the stub, as the mode has it. Returns how many bytes. */
-static u32 put_code(const struct test_case *t, u8 *code)
+static u32 put_code(const struct test_case *t, const u8 *bytes, u32 n, u8 *code)
 {
-	u32 n = t->insn.len, target;
+	u32 target;
 
-	memcpy(code, t->bytes, n);
+	memcpy(code, bytes, n);
 	if (t->mode == X86_MODE_64) {
 		target = STUB_PAGE - (CODE_START + n + 5);
 		code[n++] = 0xe9;
@@ -205,10 +205,10 @@ static u32 put_code(const struct test_case *t, u8 *code)
 	return n + 6;
 }
 
-void native_run(const struct test_case *t, struct outcome *o)
+void native_run_sequence(const struct test_case *t, const u8 *bytes, u32 len, struct outcome *o)
 {
 	u8 *code = memory.code + (CODE_START - CODE_PAGE);
-	u32 n = put_code(t, code);
+	u32 n = put_code(t, bytes, len, code);
 
 	memcpy((void *)CTX_IN_GPR, t->in.gpr, sizeof(t->in.gpr));
 	FIELD(CTX_IN_FLAGS, u64) = t->in.rflags;
@@ -242,12 +242,12 @@ void native_run(const struct test_case *t, struct outcome *o)
 	o->vector = 0;
 	o->error = 0;
 	o->cr2 = 0;
-	o->out.rip = t->in.rip + t->insn.len;
+	o->out.rip = t->in.rip + len;
 	if (!sig.hit)
 		return;
-	/* Elsewhere than at the instruction: a branch got there. INT3's RIP is behind it. */
+	/* Elsewhere than at the instructions: a branch got there. INT3's RIP is behind it. */
 	o->out.rip = sig.trapno == X86_BP ? sig.rip - 1 : sig.rip;
-	if (o->out.rip != t->in.rip)
+	if (o->out.rip - t->in.rip >= len)
 		return;
 	o->fault = true;
 	o->vector = sig.trapno;
@@ -256,4 +256,9 @@ void native_run(const struct test_case *t, struct outcome *o)
 		o->error = sig.error;
 	if (sig.trapno == X86_PF)
 		o->cr2 = sig.cr2;
+}
+
+void native_run(const struct test_case *t, struct outcome *o)
+{
+	native_run_sequence(t, t->bytes, t->insn.len, o);
 }
