@@ -33,6 +33,8 @@ extern const struct command command_shim;
 extern const struct command command_image;
 extern const struct command command_ps;
 extern const struct command command_console;
+extern const struct command command_ssh;
+extern const struct command command_exec;
 extern const struct command command_stop;
 extern const struct command command_kill;
 extern const struct command command_pause;
@@ -40,6 +42,7 @@ extern const struct command command_resume;
 extern const struct command command_logs;
 extern const struct command command_stats;
 extern const struct command command_rm;
+extern const struct command command_completion;
 extern const struct command command_help;
 extern const struct command command_version;
 

@@ -3,10 +3,13 @@
 #include "cli/config.h"
 
 #include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
 
 #include "cli/cli.h"
+#include "cli/made_image.h"
 
 static const char *const accels[] = { "auto", "kvm", "soft", NULL };
 static const char *const engines[] = { "interp", "jit", NULL };
@@ -41,20 +44,50 @@ static int check_name(const struct config_where *where, const void *target, cons
 	return CLI_OK;
 }
 
+/* The name of an image that anykvm makes, or a file, in a file of ours relative to that. */
+static int parse_image(struct config *c, const struct config_where *where, void *target,
+		       const char *text)
+{
+	const struct config_key path = { .type = CONFIG_PATH, .value = "IMAGE" };
+	const struct config_key name = { .type = CONFIG_STRING };
+
+	return config_set_text(c, where, made_image_is(text) ? &name : &path, target, text);
+}
+
+static void print_image(const void *target, char *text, size_t size)
+{
+	const char *image;
+	char *here;
+
+	memcpy(&image, target, sizeof(image));
+	if (!image)
+		return;
+	here = made_image_is(image) || *image == '/' ? NULL : realpath(".", NULL);
+	snprintf(text, size, "%s%s%s", here ? here : "", here ? "/" : "", image);
+	free(here);
+}
+
 static const struct config_key keys[] = {
 	{ .name = "name", .type = CONFIG_STRING, CONFIG_AT(struct config, name),
 	  .value = "NAME", .check = check_name,
 	  .help = "what the machine is called, for anykvm console, stop and\n"
 		  "the like (see anykvm help)" },
+	{ .name = "image", .option = "", .type = CONFIG_CUSTOM, CONFIG_AT(struct config, image),
+	  .parse = parse_image, .print = print_image },
 	{ .name = "kernel", .type = CONFIG_PATH, CONFIG_AT(struct config, vm.kernel),
 	  .value = "FILE",
 	  .help = "the kernel: a bzImage or an ELF vmlinux" },
 	{ .name = "initrd", .type = CONFIG_PATH, CONFIG_AT(struct config, vm.initrd),
 	  .value = "FILE", .help = "its initial RAM disk" },
 	{ .name = "cmdline", .type = CONFIG_STRING, CONFIG_AT(struct config, vm.cmdline),
-	  .value = "STR", .standard = "console=ttyS0",
+	  .value = "STR",
 	  .help = "its command line; with console=hvc0 the terminal is a\n"
-		  "virtio console instead of the first serial port" },
+		  "virtio console instead of the first serial port\n"
+		  "(default: console=ttyS0)" },
+	{ .name = "cloud-init", .type = CONFIG_PATH, CONFIG_AT(struct config, cloud_init),
+	  .value = "USER-DATA",
+	  .help = "what the guest's cloud-init is told, on a disk that is made\n"
+		  "for it (NoCloud)" },
 	{ .name = "memory", .type = CONFIG_SIZE, CONFIG_AT(struct config, vm.memory),
 	  .min = VM_MIN_MEMORY, .multiple = 4096, .standard = "512M", .value = "SIZE",
 	  .check = check_memory, .help = "memory, as in 512M or 2G" },

@@ -34,7 +34,30 @@ static void print_config(void)
 	config_print_keys();
 }
 
+static void print_images(void)
+{
+	fputs("anykvm run IMAGE boots a machine from its first disk:\n"
+	      "\n"
+	      "debian-12    A Debian 12 that anykvm makes when it is first asked for, which takes a\n"
+	      "             minute or two and root's rights (sudo). Its console and anykvm ssh and\n"
+	      "             exec give a root shell. A machine with a --name has a disk of its own,\n"
+	      "             which stays until anykvm rm; without a name, or with --ephemeral, what is\n"
+	      "             written is forgotten at the end.\n"
+	      "FILE         A disk image, qcow2 or raw. The newest kernel in /boot of its ext4 file\n"
+	      "             systems is booted, with its initial RAM disk and the root file system\n"
+	      "             that is there; --kernel, --initrd and --cmdline go over that. The guest\n"
+	      "             writes to it, unless --ephemeral is given.\n"
+	      "\n"
+	      "Both have a network that reaches the world, and -p HOST:GUEST to reach them; --net\n"
+	      "says otherwise. --cloud-init USER-DATA tells an image that has cloud-init what to be,\n"
+	      "whom to let in for instance.\n"
+	      "\n"
+	      "Images that anykvm made, the disks of machines and the key for anykvm ssh are in\n"
+	      "$XDG_DATA_HOME/anykvm or ~/.local/share/anykvm.\n", stdout);
+}
+
 static const struct topic topics[] = {
+	{ "images", "what anykvm run boots by a name or a disk", print_images },
 	{ "config", "the files that anykvm run takes", print_config },
 	{ 0 },
 };
@@ -56,11 +79,11 @@ static void print_overview(void)
 	       "\n"
 	       "Commands:\n");
 	for (size_t i = 0; commands[i]; i++)
-		printf("  %-10s%s\n", commands[i]->name, commands[i]->summary);
+		printf("  %-12s%s\n", commands[i]->name, commands[i]->summary);
 	printf("\n"
 	       "Topics:\n");
 	for (const struct topic *topic = topics; topic->name; topic++)
-		printf("  %-10s%s\n", topic->name, topic->summary);
+		printf("  %-12s%s\n", topic->name, topic->summary);
 	printf("\n"
 	       "anykvm help NAME says more about one of these; the manual page anykvm(1) says all.\n");
 }

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/made_image.h"
 #include "vmm/control/rundir.h"
 
 #define STOP_SECONDS	60
@@ -188,8 +189,18 @@ static int rm_main(int argc, char **argv)
 	name = client_only_name(&command_rm, argc, argv, &ret);
 	if (!name)
 		return ret;
-	return rundir_remove(name, &error) ? cli_fail(&command_rm, CLI_FAILED, "%s", error.text) :
-					     CLI_OK;
+	/* Its disk may be there alone: what runs is forgotten when the host is switched off. */
+	ret = rundir_remove(name, &error);
+	if (!ret || (ret == -ENOENT && rundir_name_is_good(name))) {
+		int err = made_image_forget(name);
+
+		if (err && err != -ENOENT)
+			return cli_fail(&command_rm, CLI_FAILED, "the disk of %s: %s", name,
+					strerror(-err));
+		if (!err)
+			ret = 0;
+	}
+	return ret ? cli_fail(&command_rm, CLI_FAILED, "%s", error.text) : CLI_OK;
 }
 
 const struct command command_rm = {
@@ -198,7 +209,8 @@ const struct command command_rm = {
 	.help =
 "Usage: anykvm rm NAME\n"
 "\n"
-"Removes what is left of a machine that has ended: its logs.\n",
+"Removes what is left of a machine that has ended: its logs, and the disk that it has\n"
+"of its own where it booted an image which anykvm made.\n",
 	.main = rm_main,
 };
 

@@ -13,6 +13,8 @@ const struct command *const commands[] = {
 #ifdef HAVE_JANSSON
 	&command_ps,
 	&command_console,
+	&command_ssh,
+	&command_exec,
 	&command_logs,
 	&command_stop,
 	&command_kill,
@@ -24,6 +26,7 @@ const struct command *const commands[] = {
 	&command_doctor,
 	&command_shim,
 	&command_image,
+	&command_completion,
 	&command_help,
 	&command_version,
 	NULL,

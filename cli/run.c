@@ -6,13 +6,19 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "cli/cloud_init.h"
 #include "cli/config.h"
+#include "cli/disk_boot.h"
+#include "cli/made_image.h"
 #include "cli/running.h"
 #include "vmm/block/image.h"
 #include "vmm/machine/probe.h"
 #include "vmm/provider.h"
 #include "vmm/vmm.h"
+
+#define DEFAULT_CMDLINE	"console=ttyS0"
 
 enum {
 	ARGUMENT = 1,		/* what getopt_long gives for one that is no option */
@@ -61,10 +67,15 @@ static bool is_config_file(const char *argument)
 /* Takes the argument that is no option: the options go over what it says, wherever it stands. */
 static int take_argument(struct run_options *opt, const char *argument)
 {
-	if (!is_config_file(argument))
-		return cli_fail(&command_run, CLI_USAGE, "'%s' is no option and no configuration file "
-				"(FILE.json): see anykvm help run", argument);
-	return config_read(&opt->config, argument);
+	if (is_config_file(argument))
+		return config_read(&opt->config, argument);
+	if (!made_image_is(argument) && access(argument, F_OK))
+		return cli_fail(&command_run, CLI_USAGE, "'%s' is neither a file, which a disk image or "
+				"FILE.json would be, nor an image that anykvm makes (%s)", argument,
+				made_image_names);
+	opt->config.image = config_strdup(&opt->config, argument);
+	return opt->config.image ? CLI_OK : cli_fail(&command_run, CLI_FAILED, "%s",
+						     strerror(ENOMEM));
 }
 
 static int find_argument(struct run_options *opt, int argc, char **argv,
@@ -142,15 +153,66 @@ static int parse(struct run_options *opt, int argc, char **argv)
 	return ret;
 }
 
+/* Puts a disk before all others, where it is /dev/vda, or behind them. */
+static int add_disk(struct config *c, const struct disk_config *disk, bool first)
+{
+	struct disk_config *disks = config_alloc(c, (c->vm.disk_count + 1) * sizeof(*disks));
+
+	if (!disks || !disk->path)
+		return cli_fail(&command_run, CLI_FAILED, "%s", strerror(ENOMEM));
+	if (c->vm.disk_count)
+		memcpy(disks + first, c->vm.disks, c->vm.disk_count * sizeof(*disks));
+	disks[first ? 0 : c->vm.disk_count] = *disk;
+	c->vm.disks = disks;
+	c->vm.disk_count++;
+	return CLI_OK;
+}
+
+/* The image to boot: its disk, and the kernel on it if no other is given. */
+static int boot_image(struct config *c)
+{
+	struct disk_config disk = { .path = c->image, .ephemeral = c->ephemeral };
+	bool made = made_image_is(c->image);
+	int ret = CLI_OK;
+
+	if (made)
+		ret = made_image_disk(c, &disk);
+	/* A serial line is slow, and this kernel has no trouble to tell of. */
+	if (made && !c->vm.cmdline)
+		c->vm.cmdline = "console=ttyS0 quiet cryptomgr.notests";
+	if (!ret)
+		ret = add_disk(c, &disk, true);
+	if (!ret && !c->vm.kernel)
+		ret = disk_boot_find(c, disk.path, disk.format);
+	return ret;
+}
+
+static int add_seed(struct config *c)
+{
+	struct disk_config disk = { 0 };
+	int ret = cloud_init_disk(c, &disk);
+
+	return ret ? ret : add_disk(c, &disk, false);
+}
+
 /* What the configuration as a whole has to be, and what follows from it. */
 static int complete(struct run_options *opt)
 {
 	struct vm_config *vm = &opt->config.vm;
-	int ret;
+	int ret = opt->config.image ? boot_image(&opt->config) : CLI_OK;
 
+	if (ret)
+		return ret;
+	if (opt->config.cloud_init)
+		ret = add_seed(&opt->config);
+	if (ret)
+		return ret;
 	if (!vm->kernel)
-		return cli_fail(&command_run, CLI_USAGE,
-				"no kernel given: give --kernel FILE, a bzImage or an ELF vmlinux");
+		return cli_fail(&command_run, CLI_USAGE, "nothing to boot given: give an image (%s, or a "
+				"disk's), or --kernel FILE, a bzImage or an ELF vmlinux",
+				made_image_names);
+	if (!vm->cmdline)
+		vm->cmdline = DEFAULT_CMDLINE;
 	vm->console = console_of(vm->cmdline);
 	ret = opt->config.cpu_engine ? set_engine(opt->config.cpu_engine) : CLI_OK;
 	return ret ? ret : config_apply_inspect(&opt->config);
@@ -253,8 +315,10 @@ static int run_main(int argc, char **argv)
 		ret = cli_finish_output(&command_run);
 	else if (!ret && opt.print_config)
 		ret = config_write(&opt.config);
-	else if (!ret && !(ret = complete(&opt)))
+	else if (!ret && !(ret = running_describe(&opt.running, &opt.config)) &&
+		 !(ret = complete(&opt)))
 		ret = start(&opt);
+	running_forget(&opt.running);
 	config_free(&opt.config);
 	return ret;
 }
@@ -263,12 +327,15 @@ const struct command command_run = {
 	.name = "run",
 	.summary = "run a virtual machine on this terminal",
 	.help =
-"Usage: anykvm run --kernel FILE [OPTION]...\n"
+"Usage: anykvm run IMAGE [OPTION]...\n"
+"       anykvm run --kernel FILE [OPTION]...\n"
 "       anykvm run VM.json [OPTION]...\n"
 "\n"
-"Boots a Linux kernel in a virtual machine, its console on this terminal, until the\n"
-"guest switches the machine off. VM.json is a file that says what else options do\n"
-"(see anykvm help config); options go over what it says, and add to its lists.\n"
+"Boots a virtual machine, its console on this terminal, until the guest switches the\n"
+"machine off. IMAGE is debian-12, which is made when it is first asked for, or a disk\n"
+"image, of which the newest kernel in /boot is booted (see anykvm help images); it is\n"
+"the first disk. VM.json is a file that says what else options do (see anykvm help\n"
+"config); options go over what it says, and add to its lists.\n"
 "\n",
 	.print_options = config_print_help,
 	.help_end =

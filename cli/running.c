@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/made_image.h"
 #include "vmm/loop.h"
 
 /* ------------------------------------------------------------------ the directory */
@@ -32,7 +33,7 @@ static int claim(struct running *r, struct config *c, bool needed)
 			      error.text) : CLI_OK;
 }
 
-static int describe(struct running *r, struct config *c, bool detach)
+int running_describe(struct running *r, const struct config *c)
 {
 	json_t *json = config_to_json(c);
 
@@ -41,12 +42,29 @@ static int describe(struct running *r, struct config *c, bool detach)
 	if (!r->description)
 		return cli_fail(&command_run, CLI_FAILED, "the configuration cannot be told to others: "
 				"a name or text in it is not UTF-8");
+	return CLI_OK;
+}
+
+static void set_control(struct running *r, struct config *c, bool detach)
+{
 	r->control = (struct control_config){
 		.name = c->name ? c->name : r->name, .directory = r->dir.path,
 		.description = r->description, .console = detach,
 	};
 	c->vm.control = &r->control;
-	return CLI_OK;
+}
+
+/* What listens in images of ours runs commands for anykvm exec; it is spoken to over this socket. */
+static int add_vsock(struct running *r, struct config *c)
+{
+	char path[PATH_MAX + 32];
+
+	if (!c->image || !made_image_is(c->image) || c->vm.vsock)
+		return CLI_OK;
+	snprintf(path, sizeof(path), "%s/%s", r->dir.path, RUNDIR_VSOCK);
+	r->vsock.path = config_strdup(c, path);
+	c->vm.vsock = &r->vsock;
+	return r->vsock.path ? CLI_OK : cli_fail(&command_run, CLI_FAILED, "%s", strerror(ENOMEM));
 }
 
 /* ------------------------------------------------------------------ the process */
@@ -139,10 +157,14 @@ failed:
 
 enum running_begun running_begin(struct running *r, struct config *c, bool detach, int *status)
 {
-	*r = (struct running){ .ready_fd = -1, .unnamed = !c->name, .started = loop_now() };
+	r->ready_fd = -1;
+	r->unnamed = !c->name;
+	r->started = loop_now();
 	*status = claim(r, c, c->name || detach);
 	if (!*status && r->claimed)
-		*status = describe(r, c, detach);
+		*status = add_vsock(r, c);
+	if (!*status && r->claimed)
+		set_control(r, c, detach);
 	if (*status)
 		return RUNNING_FAILED;
 	return detach ? detach_process(r, c, status) : RUNNING_HERE;
@@ -171,7 +193,7 @@ static void leave_word(const struct running *r, const struct config *c, int stat
 
 void running_end(struct running *r, const struct config *c, int status, const char *reason)
 {
-	if (r->claimed && !r->unnamed && r->description)
+	if (r->claimed && !r->unnamed)
 		leave_word(r, c, status, reason);
 	if (r->claimed) {
 		rundir_release(&r->dir);
@@ -180,5 +202,9 @@ void running_end(struct running *r, const struct config *c, int status, const ch
 	}
 	if (r->ready_fd >= 0)
 		close(r->ready_fd);
+}
+
+void running_forget(struct running *r)
+{
 	free(r->description);
 }

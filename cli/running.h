@@ -18,6 +18,7 @@ struct running {
 	char name[32];		/* of an unnamed one */
 	char *description;
 	struct control_config control;
+	struct vsock_config vsock;
 	int ready_fd;		/* detached: the caller waits here; else -1 */
 	uint64_t started;
 };
@@ -30,6 +31,9 @@ enum running_begun {
 
 #ifdef HAVE_JANSSON
 
+/* Notes what the configuration is, before what follows from it is put in. Returns an exit status. */
+int running_describe(struct running *r, const struct config *c);
+
 /*
  * Takes the machine's directory, and with detach makes the process that runs it: then this returns
  * twice, RUNNING_HERE in that process, and in the caller when the guest runs or failed to. The
@@ -39,10 +43,17 @@ enum running_begun running_begin(struct running *r, struct config *c, bool detac
 /* The machine has ended, with that status; reason is what was said of it. Harmless after any
  * running_begin. */
 void running_end(struct running *r, const struct config *c, int status, const char *reason);
+/* Gives back what running_describe took. */
+void running_forget(struct running *r);
 
 #else
 
 #include "cli/cli.h"
+
+static inline int running_describe(struct running *r, const struct config *c)
+{
+	return CLI_OK;
+}
 
 static inline enum running_begun running_begin(struct running *r, struct config *c, bool detach,
 					       int *status)
@@ -56,6 +67,10 @@ static inline enum running_begun running_begin(struct running *r, struct config 
 
 static inline void running_end(struct running *r, const struct config *c, int status,
 			       const char *reason)
+{
+}
+
+static inline void running_forget(struct running *r)
 {
 }
 

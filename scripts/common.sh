@@ -62,3 +62,15 @@ lock() {
 unlock() {
 	exec {lock_fd}>&-
 }
+
+# Prints the apt sources of this machine that carry Debian 12, as apt knows them, a line each.
+debian_sources() {
+	local sources
+
+	sources=$(apt-get indextargets --format \
+		'deb $(REPO_URI) $(RELEASE) $(COMPONENT)|$(ORIGIN)|$(CODENAME)' 'Created-By: Packages' |
+		awk -F '|' '$2 == "Debian" && $3 ~ /^bookworm/ { print $1 }' | sort -u)
+	[ -n "$sources" ] || die "apt has no sources of Debian 12 (bookworm): add them to" \
+		"/etc/apt/sources.list and run apt-get update"
+	echo "$sources"
+}

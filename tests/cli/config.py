@@ -25,6 +25,7 @@ BAD_OPTIONS = (
     ("name", "../a", "--name: '../a' is no name for a machine: give one of 1 to 64"),
     ("name", "-a", "--name: '-a' is no name"),
     ("name", "a" * 65, "--name: 'a+' is no name"),
+    ("cloud-init", "", "--cloud-init: .*empty"),
     ("detach", None, "--detach takes no value"),
     ("kernel", "", "--kernel: .*empty"),
     ("initrd", "", "--initrd: .*empty"),
@@ -116,6 +117,9 @@ BAD_KEYS = (
     ("version", "1", "version: a string cannot be its value: give 1"),
     ("name", "a/b", "name: 'a/b' is no name for a machine"),
     ("name", 5, "name: a number cannot be its value: give a string"),
+    ("image", "", "image: .*empty"),
+    ("image", 12, "image: a number cannot be its value: give a string"),
+    ("cloud-init", True, "cloud-init: a truth value cannot be its value: give a string"),
     ("kernel", 5, "kernel: a number cannot be its value: give a string"),
     ("initrd", ["a"], "initrd: an array cannot be its value: give a string"),
     ("cmdline", {}, "cmdline: an object cannot be its value: give a string"),
@@ -259,12 +263,14 @@ def same(suite, name, found, expected):
 
 def agree(suite):
     """Options and files say the same, and options go over files."""
-    options = ["--name", "a.b-c_1", "--kernel", "/k/vmlinuz", "--initrd", "/k/initrd", "--cmdline", "quiet x=1,2",
+    options = ["--name", "a.b-c_1", "--kernel", "/k/vmlinuz", "--cloud-init", "/u",
+               "--initrd", "/k/initrd", "--cmdline", "quiet x=1,2",
                "--memory", "1536M", "--cpus", "3", "--accel", "soft", "--cpu-engine", "interp",
                "--no-reboot", "--disk", "/d/a,,b.img,format=raw,readonly",
                "--disk=/d/c,ephemeral=on,format=qcow2", "--disk", "file=/d/e,readonly=off"]
     expected = {
-        "version": 1, "name": "a.b-c_1", "kernel": "/k/vmlinuz", "initrd": "/k/initrd", "cmdline": "quiet x=1,2",
+        "version": 1, "name": "a.b-c_1", "kernel": "/k/vmlinuz",
+        "cloud-init": "/u", "initrd": "/k/initrd", "cmdline": "quiet x=1,2",
         "memory": "1536M", "cpus": 3, "accel": "soft", "cpu-engine": "interp", "no-reboot": True,
         "disks": [{"file": "/d/a,b.img", "format": "raw", "readonly": True},
                   {"file": "/d/c", "format": "qcow2", "ephemeral": True}, {"file": "/d/e"}],
@@ -293,7 +299,7 @@ def agree(suite):
                "--net", "tap,ifname=tap0,queues=2", "--net", "socket,listen=/s/ock",
                "--net", "socket,connect=example.org:99", "--net", "passt,path=/p", "-p", "2222:22",
                "-p", "127.0.0.1:53:5353/udp"),
-         {"version": 1, "kernel": "/k", "accel": "auto", "cmdline": "console=ttyS0",
+         {"version": 1, "kernel": "/k", "accel": "auto",
           "memory": "512M", "cpus": 1,
           "nets": [{"kind": "user", "mac": "52:54:00:ab:cd:ef", "mtu": 9000},
                    {"kind": "tap", "ifname": "tap0", "queues": 2},
@@ -329,8 +335,7 @@ def agree(suite):
           {"kind": "passt", "path": os.path.join(suite.work, "p")}])
     found = model(suite, "defaults", write(suite, "vm.json", BASE))
     same(suite, "defaults, and names relative to the file", found,
-         {"version": 1, "kernel": os.path.join(suite.work, "vmlinuz"), "accel": "auto",
-          "cmdline": "console=ttyS0", "memory": "512M", "cpus": 1})
+         {"version": 1, "kernel": os.path.join(suite.work, "vmlinuz"), "accel": "auto", "memory": "512M", "cpus": 1})
 
 
 def main():

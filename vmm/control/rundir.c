@@ -82,7 +82,7 @@ static int take_lock(const char *directory, int flags)
 
 int rundir_claim(struct rundir *dir, const char *name, struct vmm_error *error)
 {
-	static const char *const left[] = { RUNDIR_SOCKET, RUNDIR_ENDED, RUNDIR_MESSAGES,
+	static const char *const left[] = { RUNDIR_SOCKET, RUNDIR_VSOCK, RUNDIR_ENDED, RUNDIR_MESSAGES,
 					    RUNDIR_CONSOLE, RUNDIR_CONSOLE_OLD };
 	char base[PATH_MAX], path[2 * PATH_MAX];
 	int err;
@@ -130,6 +130,11 @@ void rundir_release(struct rundir *dir)
 	dir->lock_fd = -1;
 }
 
+bool rundir_name_is_good(const char *name)
+{
+	return *name && *name != '.' && !strchr(name, '/');
+}
+
 int rundir_open(const char *name, bool *running, pid_t *pid, struct vmm_error *error)
 {
 	char path[PATH_MAX], text[16] = "";
@@ -138,7 +143,7 @@ int rundir_open(const char *name, bool *running, pid_t *pid, struct vmm_error *e
 	err = rundir_base(path, error);
 	if (err)
 		return err;
-	if (!*name || strchr(name, '/') || *name == '.' || strlen(path) + strlen(name) + 2 > PATH_MAX)
+	if (!rundir_name_is_good(name) || strlen(path) + strlen(name) + 2 > PATH_MAX)
 		return vmm_fail(error, -ENOENT, "there is no machine %s: anykvm ps lists them", name);
 	strcat(strcat(path, "/"), name);
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);

@@ -20,6 +20,7 @@
 /* What lies in a machine's directory. */
 #define RUNDIR_LOCK		"lock"		/* with the process's identifier */
 #define RUNDIR_SOCKET		"control"	/* docs/control.md */
+#define RUNDIR_VSOCK		"vsock"		/* to the guest's vsock ports; docs/control.md */
 #define RUNDIR_CONSOLE		"console.log"
 #define RUNDIR_CONSOLE_OLD	"console.log.1"	/* what was there before */
 #define RUNDIR_MESSAGES		"messages.log"	/* what the process had to say */
@@ -32,6 +33,9 @@ struct rundir {
 
 /* Finds the directory of all machines; makes it where it is not there. Returns 0 or -errno. */
 int rundir_base(char path[PATH_MAX], struct vmm_error *error);
+
+/* Whether a machine can have that name, which has come from a user: that of one file, in plain sight. */
+bool rundir_name_is_good(const char *name);
 
 /* Makes the directory of a machine, or takes over that of one that ended, for this process and
  * those that it forks. Returns 0, -EBUSY where a machine of the name runs, or -errno. */
