@@ -191,6 +191,7 @@ struct kvm {
 	const struct kvm_cpu_ops *ops;
 	void *cpu;			/* the processor's own per-VM data */
 	u32 code_waits;			/* vCPUs inside kvm_page_holds_code */
+	u32 outside;			/* counts what may follow a write to memory by the VMM: kvm_note_outside */
 	u32 dirty_ring_size;		/* bytes a vCPU; 0: none */
 	u32 manual_dirty_protect;
 	u32 max_vcpu_id;
@@ -198,6 +199,15 @@ struct kvm {
 	bool dead;			/* a bug was met; every ioctl gives -EIO */
 	struct x86_vm arch;
 };
+
+/*
+ * The VMM and its devices write to memory and tell nobody. But they raise an interrupt then, or answer an exit: who
+ * keeps something that was made from memory looks at the count, and compares where it has changed.
+ */
+static inline void kvm_note_outside(struct kvm *kvm)
+{
+	atomic_add(&kvm->outside, 1);
+}
 
 /* ---- a vCPU ---- */
 

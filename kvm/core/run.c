@@ -158,6 +158,7 @@ int kvm_vcpu_run(struct kvm_vcpu *v)
 	int r;
 
 	os_sigmask_enter(&v->sigmask, &old_mask);
+	kvm_note_outside(v->kvm);
 
 	r = x86_run_begin(v);
 	if (r)

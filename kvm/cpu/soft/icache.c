@@ -23,18 +23,17 @@ void soft_icache_free(struct soft_icache *ic)
 	ic->arena = NULL;
 }
 
-/* Half is for decoded instructions, half for translations. Who is above the limit, because the VM has more vCPUs now,
- * empties his cache when he next needs room. */
+/* Who is above the limit, because the VM has more vCPUs now, empties his cache when he next needs room. */
 void soft_icache_set_share(struct x86_cpu *c)
 {
 	const struct soft_vm *vm = c->vcpu->kvm->cpu;
-	u64 half = vm->options.code_cache / load_acquire(&c->vcpu->kvm->nr_vcpus) / 2;
+	u64 share = vm->options.code_cache / load_acquire(&c->vcpu->kvm->nr_vcpus);
 	struct soft_vcpu *s = c->soft;
 
-	half = max(half, (u64)SOFT_SHARE_MIN);
-	s->icache.limit = min(half, (u64)s->icache.size);
+	s->icache.limit = min(max(SOFT_DECODED(share), (u64)SOFT_SHARE_MIN), (u64)s->icache.size);
 	if (s->jit)
-		s->jit->limit = min(half, (u64)s->jit->code.size);
+		s->jit->limit = min(max(share - SOFT_DECODED(share), (u64)SOFT_SHARE_MIN),
+				    (u64)s->jit->code.size);
 }
 
 static void empty(struct x86_cpu *c)
@@ -222,6 +221,21 @@ static void decode_block(struct x86_cpu *c, u64 host, struct soft_block *b)
 	memcpy(&b->insn[b->n], bytes, at);
 }
 
+struct soft_block *soft_icache_peek(struct x86_cpu *c, u64 host)
+{
+	struct soft_icache *ic = soft_icache(c);
+	struct soft_block *b = ic->front[soft_hash(host, c->mode, SOFT_FRONT_BITS)];
+
+	if (b && b->host == host && b->mode == c->mode)
+		return b;
+	if (ic->reset)
+		return NULL;
+	for (b = ic->hash[soft_hash(host, c->mode, SOFT_HASH_BITS)]; b; b = b->hash_next)
+		if (b->host == host && b->mode == c->mode)
+			break;
+	return b;
+}
+
 struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host)
 {
 	struct soft_icache *ic = soft_icache(c);
@@ -234,7 +248,7 @@ struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host)
 	for (b = ic->hash[slot]; b; b = b->hash_next) {
 		if (b->host != host || b->mode != c->mode)
 			continue;
-		if (b->epoch == ic->epoch || soft_icache_check(c, b))
+		if (b->epoch == ic->epoch || b->jit_slot || soft_icache_check(c, b))
 			goto found;
 		break;
 	}

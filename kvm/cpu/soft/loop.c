@@ -302,7 +302,7 @@ static __always_inline int run_block(struct x86_cpu *c, u8 shadow)
 	host = lin + e->addend;
 	b = s->icache.front[soft_hash(host, c->mode, SOFT_FRONT_BITS)];
 	if (unlikely(!x86_tlb_hit(c, lin, 1, e->ex) || !b || b->host != host || b->mode != c->mode ||
-		     b->epoch != s->icache.epoch)) {
+		     (b->epoch != s->icache.epoch && !b->jit_slot))) {
 		b = find_block(c, lin, &next);
 		if (!b)
 			return next;
@@ -317,6 +317,9 @@ static __always_inline int run_block(struct x86_cpu *c, u8 shadow)
 
 	if (s->jit && !shadow && run_translated(c, b, &next))
 		return next;
+	/* A translation is compared by its page. */
+	if (unlikely(b->epoch != s->icache.epoch) && !soft_icache_check(c, b))
+		return GO_ON;
 	s->current = b;
 	i = b->insn;
 	end = i + (shadow ? 1 : b->n);
@@ -345,7 +348,11 @@ int soft_run(struct kvm_vcpu *v)
 	bool traced = s->trace & SOFT_TRACE_EXEC;
 
 	s->stats.entries++;
-	s->icache.epoch++;
+	/* Without paging, nothing else tells when code that was read from a disk is there. */
+	if (READ_ONCE(v->kvm->outside) != s->outside || !(c->cr0 & X86_CR0_PG)) {
+		s->outside = READ_ONCE(v->kvm->outside);
+		s->icache.epoch++;
+	}
 	soft_icache_set_share(c);
 	if (s->jit)
 		jit_begin(s->jit);

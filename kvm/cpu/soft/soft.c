@@ -57,7 +57,7 @@ static int soft_vcpu_create(struct kvm_vcpu *v)
 		return -ENOMEM;
 	r = vm->options.stats ? soft_stats_start(&s->stats) : 0;
 	if (!r)
-		r = soft_icache_init(&s->icache, vm->options.code_cache / 2);
+		r = soft_icache_init(&s->icache, SOFT_DECODED(vm->options.code_cache));
 	if (r) {
 		soft_stats_free(&s->stats);
 		os_free(s);
@@ -69,7 +69,7 @@ static int soft_vcpu_create(struct kvm_vcpu *v)
 	s->trace = vm->options.trace;
 	v->cpu.show_events = s->trace & SOFT_TRACE_EXCEPTIONS;
 	if (vm->options.jit) {
-		s->jit = jit_create(&v->cpu, vm->options.code_cache / 2);
+		s->jit = jit_create(&v->cpu, vm->options.code_cache - SOFT_DECODED(vm->options.code_cache));
 		if (!s->jit) {
 			soft_icache_free(&s->icache);
 			soft_stats_free(&s->stats);

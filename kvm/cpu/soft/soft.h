@@ -25,8 +25,8 @@
  *
  * What vCPUs write to the page is noticed (kvm_page_written), but the VMM writes too, by DMA or in a
  * debugger, and tells nobody. So a block keeps the bytes that it was decoded from and is compared with
- * memory once in each epoch: one begins whenever guest code is entered, thus after every exit and every
- * interrupt, and for a page's blocks whenever a translation to the page is made.
+ * memory once in each epoch: one begins after every exit and every interrupt that the VMM raised
+ * (kvm_note_outside), and for a page's blocks whenever a translation to the page is made.
  */
 struct soft_block {
 	u64 host;
@@ -45,9 +45,11 @@ struct soft_block {
 /* The most that a block takes. */
 #define SOFT_BLOCK_ROOM	(sizeof(struct soft_block) + SOFT_BLOCK_MAX * (sizeof(struct x86_insn) + 15))
 
-#define SOFT_FRONT_BITS	13
-#define SOFT_HASH_BITS	15
-#define SOFT_PAGE_BITS	12
+#define SOFT_FRONT_BITS	14
+#define SOFT_HASH_BITS	17
+#define SOFT_PAGE_BITS	13
+/* How much of the code cache is for decoded instructions, page by page; the rest is for translations. */
+#define SOFT_DECODED(size)	ALIGN_UP((size) / 8 * 5, PAGE_SIZE)
 #define SOFT_SHARE_MIN	(256u << 10)	/* of decoded code, and of translated, whatever the VM may have */
 
 /* The code of one page. */
@@ -75,6 +77,7 @@ struct soft_icache {
 struct soft_vcpu {
 	struct soft_icache icache;
 	struct soft_block *current;	/* the block that is running */
+	u32 outside;			/* kvm->outside when the epoch began */
 	struct soft_jit *jit;		/* NULL: interpret only */
 	struct soft_stats stats;
 	u32 trace;			/* SOFT_TRACE_* */
@@ -100,6 +103,8 @@ void soft_icache_free(struct soft_icache *ic);
 /* The block at host address `host`, which is lin in the guest; decoded if it is not there. NULL where
  * the first instruction cannot be kept (it crosses the page, or is undefined): run it alone. */
 struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host);
+/* The block, if there is one. Nothing is compared. */
+struct soft_block *soft_icache_peek(struct x86_cpu *c, u64 host);
 /* Does the block still say what memory says? If not, it is forgotten. */
 bool soft_icache_check(struct x86_cpu *c, struct soft_block *b);
 /* The same for all blocks of b's page, of which the translated ones jump to each other unasked. */

@@ -27,7 +27,7 @@ struct soft_vcpu;
 #define JIT_HOT		12		/* runs before a block is translated */
 
 /* Targets of indirect and cross-page branches, by host address. */
-#define JIT_TARGET_BITS	12
+#define JIT_TARGET_BITS	15
 struct jit_target {
 	u64 key;	/* host address; bit 47: 32-bit mode; the epoch's low 16 bits on top; 0: none */
 	void *code;

@@ -185,10 +185,11 @@ void *jit_find(struct x86_cpu *c, u64 lin)
 	struct x86_tlb_entry *e = x86_tlb_slot(c, lin);
 	struct soft_vcpu *s = c->soft;
 	u64 host = lin + e->addend;
-	struct soft_block *b = s->icache.front[soft_hash(host, c->mode, SOFT_FRONT_BITS)];
+	struct soft_block *b;
 
 	s->stats.finds++;
-	if (!x86_tlb_hit(c, lin, 1, e->ex) || !b || b->host != host || b->mode != c->mode || !b->jit_slot) {
+	b = x86_tlb_hit(c, lin, 1, e->ex) ? soft_icache_peek(c, host) : NULL;
+	if (!b || !b->jit_slot) {
 		s->stats.lost++;
 		return NULL;
 	}
