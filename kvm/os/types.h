@@ -52,8 +52,8 @@ static inline u64 mul_div(u64 a, u64 b, u64 c)
 #define PAGE_MASK	(~(PAGE_SIZE - 1))
 
 /* Data shared between threads without a lock goes through these. */
-#define READ_ONCE(x)		(*(const volatile typeof(x) *)&(x))
-#define WRITE_ONCE(x, v)	(*(volatile typeof(x) *)&(x) = (v))
+#define READ_ONCE(x)		__atomic_load_n(&(x), __ATOMIC_RELAXED)
+#define WRITE_ONCE(x, v)	__atomic_store_n(&(x), v, __ATOMIC_RELAXED)
 #define load_acquire(p)		__atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define store_release(p, v)	__atomic_store_n(p, v, __ATOMIC_RELEASE)
 #define atomic_or(p, v)		__atomic_fetch_or(p, v, __ATOMIC_SEQ_CST)

@@ -28,6 +28,25 @@ static void drop_stale_code(struct kvm_vcpu *v)
 		v->kvm->ops->drop_code(v, gfns[i]);
 }
 
+/* Pages that code is being made from: the next write to one has to be noticed. */
+static void protect_code_pages(struct kvm_vcpu *v)
+{
+	const u8 *pages[KVM_STALE_CODE_MAX];
+	u32 n;
+
+	os_mutex_lock(&v->stale_lock);
+	n = v->nr_code_pages;
+	memcpy(pages, v->code_pages, sizeof(pages));
+	v->nr_code_pages = 0;
+	os_mutex_unlock(&v->stale_lock);
+	if (n > KVM_STALE_CODE_MAX) {
+		x86_tlb_drop_writes(&v->cpu);
+		return;
+	}
+	for (u32 i = 0; i < n; i++)
+		x86_tlb_drop_host_writes(&v->cpu, pages[i]);
+}
+
 void x86_serve_requests(struct kvm_vcpu *v)
 {
 	struct x86_cpu *c = &v->cpu;
@@ -42,6 +61,8 @@ void x86_serve_requests(struct kvm_vcpu *v)
 		x86_tlb_flush_all(c);
 	if (kvm_check_request(v, KVM_REQ_TLB_WRITES))
 		x86_tlb_drop_writes(c);
+	if (kvm_check_request(v, KVM_REQ_CODE_PAGES))
+		protect_code_pages(v);
 	if (kvm_check_request(v, KVM_REQ_CODE))
 		drop_stale_code(v);
 	if (kvm_check_request(v, KVM_REQ_TIMER) && c->lapic)
@@ -72,7 +93,7 @@ void x86_accept_reset_signals(struct kvm_vcpu *v)
 	}
 	if (atomic_xchg(&c->ev.sipi_pending, false) && c->mp_state == KVM_MP_STATE_INIT_RECEIVED) {
 		struct x86_segment *cs = &c->seg[X86_SEG_CS];
-		u8 vector = c->ev.sipi_vector;
+		u8 vector = READ_ONCE(c->ev.sipi_vector);
 
 		cs->sel = vector << 8;
 		cs->base = (u64)vector << 12;
@@ -419,7 +440,7 @@ int kvm_x86_get_vcpu_events(struct kvm_vcpu *v, struct kvm_vcpu_events *e)
 			      c->int_shadow == X86_SHADOW_STI ? KVM_X86_SHADOW_INT_STI : 0;
 	e->nmi.pending = collect_nmis(c) != 0;
 	e->nmi.masked = c->ev.nmi_masked;
-	e->sipi_vector = c->ev.sipi_vector;
+	e->sipi_vector = READ_ONCE(c->ev.sipi_vector);
 	e->smi.smm = c->ev.smm;
 	e->smi.pending = c->ev.smi_pending;
 	e->smi.latched_init = c->ev.smi_latched;
@@ -472,7 +493,7 @@ int kvm_x86_set_vcpu_events(struct kvm_vcpu *v, const struct kvm_vcpu_events *e)
 		c->ev.nmi_pending = !!e->nmi.pending;
 	c->ev.nmi_masked = e->nmi.masked;
 	if ((e->flags & KVM_VCPUEVENT_VALID_SIPI_VECTOR) && c->lapic)
-		c->ev.sipi_vector = e->sipi_vector;
+		WRITE_ONCE(c->ev.sipi_vector, e->sipi_vector);
 	if (e->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT)
 		c->ev.triple_fault = e->triple_fault.pending;
 	kvm_make_request(v, KVM_REQ_EVENT);

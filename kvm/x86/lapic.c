@@ -87,7 +87,7 @@ void kvm_lapic_eoi(struct kvm_vcpu *v)
 		return;
 	*apic_word(a, APIC_ISR, vector) &= ~BIT(vector % 32);
 	update_ppr(a);
-	level = *apic_word(a, APIC_TMR, vector) & BIT(vector % 32);
+	level = READ_ONCE(*apic_word(a, APIC_TMR, vector)) & BIT(vector % 32);
 	if (v->kvm->arch.irqchip_mode == KVM_IRQCHIP_KERNEL) {
 		kvm_ioapic_eoi(v, vector, level);
 	} else if (kvm_split_eoi_exits(v, vector)) {
@@ -584,7 +584,9 @@ void kvm_lapic_get_state(struct kvm_vcpu *v, struct kvm_lapic_state *s)
 		kvm_lapic_eoi(v);
 	apic_set(a, APIC_TMCCT, apic_timer_current(a));
 	update_ppr(a);
-	memcpy(s->regs, a->regs, sizeof(s->regs));
+	/* Interrupts may arrive meanwhile: register by register. */
+	for (u32 reg = 0; reg < sizeof(a->regs); reg += 4)
+		*(u32 *)(s->regs + reg) = apic_get(a, reg);
 	apic_set(a, APIC_TMCCT, 0);
 	/* Without KVM_X2APIC_API_USE_32BIT_IDS the id is told as an xAPIC's. */
 	if (apic_x2(&v->cpu) && !v->kvm->arch.x2apic_format)
@@ -603,7 +605,8 @@ int kvm_lapic_set_state(struct kvm_vcpu *v, const struct kvm_lapic_state *s)
 			return -EINVAL;
 	}
 	apic_timer_stop(a);
-	memcpy(a->regs, s->regs, sizeof(a->regs));
+	for (u32 reg = 0; reg < sizeof(a->regs); reg += 4)
+		apic_set(a, reg, *(const u32 *)(s->regs + reg));
 	left = apic_get(a, APIC_TMCCT);
 	apic_set(a, APIC_TMCCT, 0);
 	apic_set(a, APIC_LVR, 0x14 | 5 << 16);

@@ -84,7 +84,7 @@ static void update(struct kvm_pic *pic)
 		chip_set(&pic->chip[0], 2, true);
 		chip_set(&pic->chip[0], 2, false);
 	}
-	pic->output = chip_irq(pic, 0) >= 0;
+	WRITE_ONCE(pic->output, chip_irq(pic, 0) >= 0);	/* vCPUs look at it without the lock */
 }
 
 static void clear_service(struct kvm_pic *pic, int n, int pin)

@@ -2,7 +2,7 @@
 /*
  * The API's objects as descriptors of this process: anykvm.h.
  *
- * Each is a memfd, so that mmap of a vCPU's simply works. Which object a number stands for is asked of
+ * Each is a memfd, so that mmap of a vCPU's simply works, but for one page: anykvm_mmap. Which object a number stands for is asked of
  * the kernel each time (st_dev and st_ino of the file behind it): a number may have been duplicated, or
  * closed behind our back and given to something else, and nobody tells us.
  *
@@ -40,6 +40,8 @@ struct os_fd {
 	bool foreign;			/* made by the process that this one was forked from */
 	void *mem;
 	size_t size;
+	const void *lender;		/* memory of another one, a page of which is shown in place of ours */
+	off_t borrowed;			/* where */
 	const struct os_fd_ops *ops;
 	void *obj;
 };
@@ -228,6 +230,12 @@ out:
 	return r;
 }
 
+void os_fd_borrow_page(struct os_fd *f, const void *mem, u32 page)
+{
+	f->lender = mem;
+	f->borrowed = (off_t)page * PAGE_SIZE;
+}
+
 int os_fd_publish(struct os_fd *f, const struct os_fd_ops *ops, void *obj)
 {
 	int fd = f->fd;
@@ -237,7 +245,7 @@ int os_fd_publish(struct os_fd *f, const struct os_fd_ops *ops, void *obj)
 	f->refs = 1;
 	f->open = true;
 	os_mutex_lock(&table.lock);
-	table.used = true;
+	WRITE_ONCE(table.used, true);
 	f->next = *bucket_of(f->ino);
 	*bucket_of(f->ino) = f;
 	os_mutex_unlock(&table.lock);
@@ -335,6 +343,43 @@ int anykvm_ioctl(int fd, unsigned long request, void *arg)
 out:
 	user_allow_cancellation(state);
 	return (int)r;
+}
+
+/* A description of the file that is mapped at mem; -1: there is none any more. With the lock held. */
+static int description_of(const void *mem)
+{
+	for (int i = 0; i < BUCKETS; i++)
+		for (struct os_fd *f = table.bucket[i]; f; f = f->next)
+			if (f->mem == mem)
+				return ours_is_sane(f) ? f->ours : -1;
+	return -1;
+}
+
+void *anykvm_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
+{
+	void *p = mmap(addr, length, prot, flags, fd, offset);
+	struct os_fd *f;
+	int lender;
+
+	if (p == MAP_FAILED)
+		return p;
+	f = get(fd);
+	if (!f)
+		return p;
+	if (f->lender && offset <= f->borrowed && (size_t)(f->borrowed - offset) < length) {
+		int saved = errno;
+
+		os_mutex_lock(&table.lock);
+		lender = description_of(f->lender);
+		/* Where it fails, the page stays what it is: our own. */
+		if (lender >= 0)
+			mmap((u8 *)p + (f->borrowed - offset), PAGE_SIZE, prot,
+			     (flags & (MAP_SHARED | MAP_PRIVATE)) | MAP_FIXED, lender, f->borrowed);
+		os_mutex_unlock(&table.lock);
+		errno = saved;
+	}
+	put(f);
+	return p;
 }
 
 int anykvm_close(int fd)
