@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Calls, memory, small VMs in real mode, and vCPUs on threads of their own. */
 #include "api.h"
+#include "tests/benign.h"
 
 #include <signal.h>
 #include <string.h>
@@ -61,6 +62,7 @@ void *pages(unsigned int n)
 
 	if (p == MAP_FAILED)
 		give_up("mmap of %u pages: %s", n, strerror(errno));
+	guest_memory(p, n * PAGE);
 	return p;
 }
 

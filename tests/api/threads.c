@@ -141,11 +141,11 @@ static void vm_while_running(void)
 static void pending_signal(void)
 {
 	struct machine m = GUEST(0, SPIN);
-	struct { struct kvm_signal_mask head; uint64_t set; } *mask = pages(1);
+	struct kvm_signal_mask *mask = pages(1);
 	struct timespec none = { 0 };
 	sigset_t set;
 
-	mask->head.len = 8;
+	mask->len = 8;
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);

@@ -277,21 +277,21 @@ static void interrupt(void)
 static void signal_mask(void)
 {
 	struct machine m = machine(0);
-	struct { struct kvm_signal_mask head; uint64_t set; } *mask = pages(1), *edge;
+	struct kvm_signal_mask *mask = pages(1), *edge;
 
 	GIVES(call(m.vcpu, KVM_SET_SIGNAL_MASK, NULL), 0);
-	mask->head.len = 4;
+	mask->len = 4;
 	GIVES(call(m.vcpu, KVM_SET_SIGNAL_MASK, mask), -EINVAL);
-	mask->head.len = 16;
+	mask->len = 16;
 	GIVES(call(m.vcpu, KVM_SET_SIGNAL_MASK, mask), -EINVAL);
-	mask->head.len = 0;
+	mask->len = 0;
 	GIVES(call(m.vcpu, KVM_SET_SIGNAL_MASK, mask), -EINVAL);
-	mask->head.len = 8;
+	mask->len = 8;
 	GIVES(call(m.vcpu, KVM_SET_SIGNAL_MASK, mask), 0);
-	mask->set = ~0ull;		/* no signal can be kept from ending a process */
+	memset(mask->sigset, 0xff, 8);
 	GIVES(call(m.vcpu, KVM_SET_SIGNAL_MASK, mask), 0);
 	edge = at_the_edge(8);
-	edge->head.len = 8;
+	edge->len = 8;
 	GIVES(call(m.vcpu, KVM_SET_SIGNAL_MASK, edge), -EFAULT);
 }
 

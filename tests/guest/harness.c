@@ -7,6 +7,7 @@
  * the report can say where the guest was; if none answers within a second, it ends the process.
  */
 #include "harness.h"
+#include "tests/benign.h"
 
 #include <cpuid.h>
 #include <elf.h>
@@ -347,6 +348,7 @@ struct vm *vm_create(unsigned int flags)
 			  -1, 0);
 	if (vm->memory == MAP_FAILED)
 		fail("no %d bytes for the guest's memory: %s", RAM_SIZE, strerror(errno));
+	guest_memory(vm->memory, RAM_SIZE);
 	image_copy(vm->memory);
 	slot.userspace_addr = (uintptr_t)vm->memory;
 	KVM(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Memory slots: added, moved and removed while the vCPU is out; read-only; dirty logging. */
 #include "harness.h"
+#include "tests/benign.h"
 
 #include <errno.h>
 #include <string.h>
@@ -11,6 +12,7 @@ static uint8_t *host_memory(size_t size)
 	uint8_t *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	CHECK(p != MAP_FAILED);
+	guest_memory(p, size);
 	return p;
 }
 
