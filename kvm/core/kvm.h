@@ -218,7 +218,8 @@ enum kvm_vcpu_mode { OUTSIDE_GUEST, IN_GUEST, WAITING };
 /* Requests: other threads set them, v's thread serves them before it next runs guest code. */
 enum kvm_request {
 	KVM_REQ_TLB_FLUSH,		/* drop all translations */
-	KVM_REQ_TLB_WRITES,		/* drop writable translations (dirty log, code pages) */
+	KVM_REQ_TLB_WRITES,		/* drop writable translations (dirty log) */
+	KVM_REQ_CODE_PAGES,		/* code is being made: drop writable translations of what v->code_pages names */
 	KVM_REQ_SLOTS,			/* the slot array or a bus changed */
 	KVM_REQ_CODE,			/* code was written: drop what v->stale_code names */
 	KVM_REQ_EVENT,			/* look at interrupts again */
@@ -262,9 +263,11 @@ struct kvm_vcpu {
 	struct kvm_memslots *slots;	/* what this vCPU runs with, valid IN_GUEST */
 	u32 last_slot;			/* index of the slot last found: guests dwell */
 
-	struct os_mutex stale_lock;	/* the list below */
+	struct os_mutex stale_lock;	/* the lists below */
 	u32 nr_stale;			/* > KVM_STALE_CODE_MAX: all */
 	gfn_t stale_code[KVM_STALE_CODE_MAX];
+	u32 nr_code_pages;		/* likewise */
+	const u8 *code_pages[KVM_STALE_CODE_MAX];	/* host addresses */
 
 	struct kvm_stats stats;		/* v's thread's */
 	struct kvm_dirty_gfn *dirty_ring;

@@ -178,6 +178,16 @@ static void stale_code(struct kvm_vcpu *v, gfn_t gfn)
 	os_mutex_unlock(&v->stale_lock);
 }
 
+static void code_page(struct kvm_vcpu *v, const u8 *host)
+{
+	os_mutex_lock(&v->stale_lock);
+	if (v->nr_code_pages < KVM_STALE_CODE_MAX)
+		v->code_pages[v->nr_code_pages] = host;
+	if (v->nr_code_pages <= KVM_STALE_CODE_MAX)
+		v->nr_code_pages++;
+	os_mutex_unlock(&v->stale_lock);
+}
+
 /* Page `rel` of another slot that is the host page `host`; false: it has none such. */
 static bool alias_of(const struct kvm_memslot *other, const u8 *host, u64 *rel)
 {
@@ -230,6 +240,8 @@ void kvm_page_holds_code(struct kvm_vcpu *v, struct kvm_memslot *slot, gfn_t gfn
 {
 	u64 rel = gfn - slot->base_gfn, alias;
 	const u8 *host = slot->host + rel * PAGE_SIZE;
+	struct kvm_vcpu *other;
+	u32 n;
 
 	/* While somebody still waits, the bit may be set and yet a vCPU hold a writable translation. */
 	if (bit_is_set(slot->code, rel) && !__atomic_load_n(&v->kvm->code_waits, __ATOMIC_SEQ_CST))
@@ -240,8 +252,10 @@ void kvm_page_holds_code(struct kvm_vcpu *v, struct kvm_memslot *slot, gfn_t gfn
 	for (u32 i = 0; READ_ONCE(slot->aliased) && i < v->slots->count; i++)
 		if (alias_of(v->slots->slot[i], host, &alias))
 			set_code_bit(v->slots->slot[i], alias);
-	kvm_make_own_request(v, KVM_REQ_TLB_WRITES);
-	kvm_request_all_and_wait(v->kvm, KVM_REQ_TLB_WRITES, v);
+	kvm_for_each_vcpu(other, v->kvm, n)
+		code_page(other, host);
+	kvm_make_own_request(v, KVM_REQ_CODE_PAGES);
+	kvm_request_all_and_wait(v->kvm, KVM_REQ_CODE_PAGES, v);
 	atomic_add(&v->kvm->code_waits, -1);
 }
 

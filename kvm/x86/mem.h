@@ -173,6 +173,7 @@ int x86_mmu_reconfigure(struct x86_cpu *c);
 void x86_mmu_access_mode(struct x86_cpu *c);
 
 void x86_tlb_drop_host_page(struct x86_cpu *c, const u8 *host);	/* no entry executes from it */
+void x86_tlb_drop_host_writes(struct x86_cpu *c, const u8 *host);	/* no entry writes it */
 u64 x86_mmu_context(const struct x86_cpu *c, int half);	/* what c->tlb_ctx[half] is while the fast path is open */
 bool x86_pae_paging(const struct x86_cpu *c);
 /* The four PDPTEs that PAE paging loaded with CR3. load: from memory, X86_OK or #GP(0); nothing without PAE paging. */

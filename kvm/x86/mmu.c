@@ -12,6 +12,9 @@
  *
  * INVLPG has to find every 4 KiB entry made from a large page. Two small Bloom filters say which
  * regions had large pages at all, so the common case looks at one entry a table.
+ *
+ * A page of the host's that code is made from, or whose code was written, has to be found too, and often: where
+ * code and data share a page, and where programs write programs. So a small table says which entries may name it.
  */
 #include "kvm/core/kvm.h"
 #include "kvm/x86/mem.h"
@@ -22,7 +25,12 @@
 #define TAG_NONE	(~0ull)
 
 /* Requests after which what was just looked up may no longer hold. */
-#define STALE_REQUESTS	(BIT(KVM_REQ_TLB_FLUSH) | BIT(KVM_REQ_TLB_WRITES) | BIT(KVM_REQ_SLOTS))
+#define STALE_REQUESTS	(BIT(KVM_REQ_TLB_FLUSH) | BIT(KVM_REQ_TLB_WRITES) | BIT(KVM_REQ_CODE_PAGES) | BIT(KVM_REQ_SLOTS))
+
+/* Entries by the host page that they lead to: a few by hash, numbered through all tables from 1. */
+#define BY_HOST_BITS	12
+#define BY_HOST_WAYS	4
+#define BY_HOST_MORE	0xffff		/* in the last way: there are more than fit */
 
 #define PTE_P		BIT_ULL(0)
 #define PTE_W		BIT_ULL(1)
@@ -42,6 +50,7 @@ struct x86_mmu {
 	u64 large_1g;
 	u64 pdpte[4];			/* PAE: loaded with CR3 */
 	u16 pcid_ctx[4096];		/* lower context of each PCID; 0: none */
+	u16 by_host[1 << BY_HOST_BITS][BY_HOST_WAYS];	/* 0: none */
 };
 
 int x86_mmu_init(struct x86_cpu *c)
@@ -89,6 +98,7 @@ static void recycle(struct x86_cpu *c)
 		memset(c->tlbs[t], 0xff, X86_TLB_SIZE * sizeof(struct x86_tlb_entry));
 	memset(m->pcid_ctx, 0, sizeof(m->pcid_ctx));
 	memset(m->large_2m, 0, sizeof(m->large_2m));
+	memset(m->by_host, 0, sizeof(m->by_host));
 	m->large_1g = 0;
 	m->lower_global = false;
 	m->next_ctx = 3;
@@ -230,16 +240,91 @@ void x86_tlb_drop_writes(struct x86_cpu *c)
 			c->tlbs[t][k].wr = TAG_NONE;
 }
 
-void x86_tlb_drop_host_page(struct x86_cpu *c, const u8 *host)
-{
-	for (int t = 0; t < X86_NR_TLBS; t++) {
-		for (u32 k = 0; k < X86_TLB_SIZE; k++) {
-			struct x86_tlb_entry *e = &c->tlbs[t][k];
+/* ---- entries by host page ---- */
 
-			if (e->ex != TAG_NONE && (e->ex & PAGE_MASK) + e->addend == (u64)host)
-				e->ex = TAG_NONE;
+static u32 host_hash(u64 host)
+{
+	u64 page = host >> PAGE_SHIFT;
+
+	return (page ^ (page >> BY_HOST_BITS)) & (BIT(BY_HOST_BITS) - 1);
+}
+
+static struct x86_tlb_entry *entry_by_number(struct x86_cpu *c, u32 n)
+{
+	return &c->tlbs[(n - 1) / X86_TLB_SIZE][(n - 1) % X86_TLB_SIZE];
+}
+
+/* The host page that an entry leads to; 0: no access is allowed by it. */
+static u64 entry_host(const struct x86_tlb_entry *e)
+{
+	if (e->rd == TAG_NONE && e->wr == TAG_NONE && e->ex == TAG_NONE)
+		return 0;
+	return (e->rd != TAG_NONE ? e->rd & PAGE_MASK : e->wr != TAG_NONE ? e->wr & PAGE_MASK :
+		e->ex & PAGE_MASK) + e->addend;
+}
+
+/* Entry number n leads to the host page now. */
+static void note_host(struct x86_cpu *c, u32 n, u64 host)
+{
+	u16 *way = c->mmu->by_host[host_hash(host)];
+
+	if (way[BY_HOST_WAYS - 1] == BY_HOST_MORE)
+		return;
+	for (u32 k = 0; k < BY_HOST_WAYS; k++)
+		if (way[k] == n)
+			return;
+	for (u32 k = 0; k < BY_HOST_WAYS; k++) {
+		u64 other = way[k] ? entry_host(entry_by_number(c, way[k])) : 0;
+
+		if (!other || host_hash(other) != host_hash(host)) {
+			way[k] = n;
+			return;
 		}
 	}
+	way[BY_HOST_WAYS - 1] = BY_HOST_MORE;
+}
+
+static void drop_host(struct x86_tlb_entry *e, u64 host, bool writes)
+{
+	if (entry_host(e) != host)
+		return;
+	if (writes)
+		e->wr = TAG_NONE;
+	else
+		e->ex = TAG_NONE;
+}
+
+static void drop_by_host(struct x86_cpu *c, u64 host, bool writes)
+{
+	u16 *way = c->mmu->by_host[host_hash(host)];
+
+	if (way[BY_HOST_WAYS - 1] != BY_HOST_MORE) {
+		for (u32 k = 0; k < BY_HOST_WAYS; k++)
+			if (way[k])
+				drop_host(entry_by_number(c, way[k]), host, writes);
+		return;
+	}
+	/* All that there are; perhaps they fit by now. */
+	memset(way, 0, sizeof(c->mmu->by_host[0]));
+	for (u32 n = 1; n <= X86_NR_TLBS * X86_TLB_SIZE; n++) {
+		struct x86_tlb_entry *e = entry_by_number(c, n);
+		u64 other;
+
+		drop_host(e, host, writes);
+		other = entry_host(e);
+		if (other && host_hash(other) == host_hash(host))
+			note_host(c, n, other);
+	}
+}
+
+void x86_tlb_drop_host_page(struct x86_cpu *c, const u8 *host)
+{
+	drop_by_host(c, (u64)host, false);
+}
+
+void x86_tlb_drop_host_writes(struct x86_cpu *c, const u8 *host)
+{
+	drop_by_host(c, (u64)host, true);
 }
 
 /* ---- configuration ---- */
@@ -588,5 +673,6 @@ int x86_translate(struct x86_cpu *c, u64 lin, enum x86_access acc, bool sys, str
 	e->wr = acc == X86_WRITE || (e->rd == tag && w.writable && w.dirty && page.writable && !page.code &&
 				     !page.slot->dirty && !c->vcpu->dirty_ring) ? tag : TAG_NONE;
 	e->ex = acc == X86_FETCH ? tag : TAG_NONE;
+	note_host(c, mode * X86_TLB_SIZE + ((lin >> PAGE_SHIFT) & (X86_TLB_SIZE - 1)) + 1, (u64)page.host);
 	return X86_OK;
 }

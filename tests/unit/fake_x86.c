@@ -178,6 +178,7 @@ static void *runner(void *arg)
 		if (kvm_check_request(v, KVM_REQ_SLOTS))
 			kvm_vcpu_reload_slots(v);
 		kvm_check_request(v, KVM_REQ_TLB_WRITES);
+		kvm_check_request(v, KVM_REQ_CODE_PAGES);
 		kvm_check_request(v, KVM_REQ_CODE);
 		while (!READ_ONCE(v->cpu.attention) && !load_acquire(&r->stop))
 			r->step(v, r->arg);

@@ -473,9 +473,12 @@ static void test_code_pages(void **state)
 	assert_false(page.code);
 	kvm_page_holds_code(v, page.slot, 9);
 	assert_int_equal(v->mode, IN_GUEST);
-	assert_int_equal(requests(), BIT(KVM_REQ_TLB_WRITES));
+	assert_int_equal(requests(), BIT(KVM_REQ_CODE_PAGES));
 	assert_true(v->cpu.attention);
-	assert_int_equal(atomic_xchg(&other->requests, 0), BIT(KVM_REQ_TLB_WRITES));
+	assert_int_equal(atomic_xchg(&other->requests, 0), BIT(KVM_REQ_CODE_PAGES));
+	assert_int_equal(v->nr_code_pages, 1);
+	assert_int_equal(other->nr_code_pages, 1);
+	assert_ptr_equal(other->code_pages[0], page.host);
 	kvm_page_holds_code(v, page.slot, 9);		/* known: nothing to do */
 	assert_int_equal(requests(), 0);
 	assert_int_equal(kvm_find_page(v, 0x9000, true, &page), 0);
