@@ -93,6 +93,8 @@ def boot(tap, args, case, cpus):
             "--cmdline", "console=ttyS0 quiet panic=1", "--no-reboot"]
     if args.engine:
         argv += ["--cpu-engine", args.engine]
+    if args.code_cache:
+        argv += ["--code-cache", args.code_cache]
     with Console(argv) as console:
         try:
             word = case.check(console, cpus)
@@ -112,6 +114,7 @@ def main():
     parser.add_argument("--accel", default="soft")
     parser.add_argument("--engine", choices=["interp", "jit"],
                         help="how the software processor runs guest code")
+    parser.add_argument("--code-cache", help="how much code may be kept, as in 1M")
     parser.add_argument("--cpus", default="1,2,4")
     parser.add_argument("--max-cpu-seconds", type=float,
                         help="of processor time that a boot with one vCPU may take")
