@@ -10,6 +10,8 @@
 #define ANYKVM_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
 
 /* Opens the system object, as open("/dev/kvm") does. Returns a descriptor or -errno. */
 int anykvm_open(void);
@@ -20,6 +22,12 @@ int anykvm_open(void);
  * descriptor is not ours; -EIO where it is of a VM or vCPU of another process.
  */
 int anykvm_ioctl(int fd, unsigned long request, void *arg);
+
+/*
+ * As mmap(2), which does for all but one thing: the ring of coalesced MMIO is the VM's, and only with this does every
+ * vCPU's mapping show it. With mmap(2) it is in the first vCPU's.
+ */
+void *anykvm_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset);
 
 /* Closes a descriptor of ours; the object goes when its last descriptor and user are gone.
  * Returns 0 or -errno. */

@@ -21,6 +21,11 @@ static int anykvm_ioctl(int fd, unsigned long request, void *arg)
 	return -ENOTTY;
 }
 
+static void *anykvm_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
+{
+	return MAP_FAILED;
+}
+
 static int anykvm_close(int fd)
 {
 	return -EBADF;
@@ -49,7 +54,7 @@ int kvm_provider_soft_engine(const char *name)
 
 static void *soft_mmap(size_t length, int fd, off_t offset)
 {
-	return mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset);
+	return anykvm_mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset);
 }
 
 const struct kvm_provider kvm_provider_soft = {

@@ -38,6 +38,9 @@ static long create_vcpu(struct api_call *c)
 		os_fd_discard(fd);
 		return r;
 	}
+	/* The VM has one ring of coalesced MMIO: the first vCPU's, which all show. */
+	if (v->index)
+		os_fd_borrow_page(fd, c->kvm->vcpus[0]->run, KVM_COALESCED_MMIO_PAGE_OFFSET);
 	return os_fd_publish(fd, &vcpu_fd_ops, v);
 }
 

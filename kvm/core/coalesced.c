@@ -3,8 +3,8 @@
  * Coalesced MMIO and PIO: writes to zones that the VMM names are kept in a ring, which it empties when it
  * next looks, instead of leaving KVM_RUN for each.
  *
- * The VM has one ring. Linux shows it in every vCPU's mapping; here each mapping is a file of its own, and the
- * ring is the first vCPU's, which is the one that QEMU reads.
+ * The VM has one ring, which every vCPU's mapping shows. Here each vCPU's mapping is a file of its own: the ring is
+ * the first one's, and the others borrow the page (os_fd_borrow_page).
  */
 #include "kvm/core/kvm.h"
 

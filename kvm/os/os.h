@@ -112,6 +112,9 @@ struct os_fd;				/* a descriptor in the making */
 /* A descriptor of `size` bytes of zeroed memory shared with whoever maps it, at *mem here (size 0:
  * none). 0, -EMFILE, -ENFILE, -ENOMEM. */
 int os_fd_prepare(const char *name, size_t size, struct os_fd **out, void **mem);
+/* Where f is mapped by anykvm_mmap, `page` of it is that page of the descriptor whose memory is `mem`, for as long
+ * as that one has a descriptor. Before f is published. */
+void os_fd_borrow_page(struct os_fd *f, const void *mem, u32 page);
 /* Gives it to the caller of the API. Returns its number; cannot fail. */
 int os_fd_publish(struct os_fd *f, const struct os_fd_ops *ops, void *obj);
 void os_fd_discard(struct os_fd *f);	/* instead of publishing; *mem goes too */

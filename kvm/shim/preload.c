@@ -375,7 +375,9 @@ PUBLIC void *name(void *addr, size_t n, int prot, int flags, int fd, off_t offse
 		errno = EINVAL;							\
 		return MAP_FAILED;						\
 	}									\
-	return NEXT(name)(addr, n, prot, flags, fd, offset);			\
+	return is_maybe(fd) && kind_of(fd) == ANYKVM_OBJECT ?			\
+		ASK(anykvm_mmap(addr, n, prot, flags, fd, offset)) :		\
+		NEXT(name)(addr, n, prot, flags, fd, offset);			\
 }
 DEFINE_MMAP(mmap)
 DEFINE_MMAP(mmap64)

@@ -162,6 +162,41 @@ static void immediate_exit(void)
 	serve_to_pass(vcpu);
 }
 
+static struct kvm_coalesced_mmio_ring *ring_of(struct vcpu *vcpu)
+{
+	int page = NEED_CAP(vcpu->vm, KVM_CAP_COALESCED_MMIO);
+
+	return (void *)((uint8_t *)vcpu->run + page * 0x1000);
+}
+
+/* The ring is the VM's: which vCPU wrote, and whose mapping is looked at, makes no difference. */
+static void coalesced(void)
+{
+	struct vm *vm = vm_create(0);
+	struct kvm_coalesced_mmio_zone zone = { .addr = MMIO, .size = 0x18 };
+	struct kvm_coalesced_mmio_ring *rings[2];
+
+	for (int i = 0; i < 2; i++)
+		rings[i] = ring_of(vcpu_create(vm));
+	KVM(vm->fd, KVM_REGISTER_COALESCED_MMIO, &zone);
+	for (int i = 1; i >= 0; i--) {
+		vcpu_start(&vm->vcpus[i], MODE_LONG, "mmio_write");
+		/* Behind the zone's end. */
+		run_to_exit(&vm->vcpus[i], KVM_EXIT_MMIO);
+		CHECK_EQ(vm->vcpus[i].run->mmio.phys_addr, MMIO + 0x18);
+		run_to_pass(&vm->vcpus[i]);
+	}
+	for (int i = 0; i < 2; i++) {
+		CHECK_EQ(rings[i]->first, 0);
+		CHECK_EQ(rings[i]->last, 16);
+		CHECK_EQ(rings[i]->coalesced_mmio[9].phys_addr, MMIO + 2);
+		CHECK_EQ(rings[i]->coalesced_mmio[9].len, 2);
+		CHECK_EQ(*(uint16_t *)rings[i]->coalesced_mmio[9].data, 0x7788);
+	}
+	rings[1]->first = 16;
+	CHECK_EQ(rings[0]->first, 16);
+}
+
 const struct test mmio_tests[] = {
 	{ "mmio", "read_widths", "reads of 1, 2, 4 and 8 bytes, extended as the instruction says",
 	  read_widths },
@@ -186,5 +221,6 @@ const struct test mmio_tests[] = {
 	{ "mmio", "real", "MMIO from real mode with a 4 GiB limit", real },
 	{ "mmio", "immediate_exit", "immediate_exit completes a pending read and returns EINTR",
 	  immediate_exit },
+	{ "mmio", "coalesced", "writes to a coalesced zone are in the VM's ring, in order", coalesced },
 	{ 0 }
 };
