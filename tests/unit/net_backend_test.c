@@ -613,7 +613,7 @@ static void slow_peer(void **state)
 	const struct virtio_net_hdr none = { 0 };
 	const struct iovec iov = { big, 1500 };
 	unsigned int sent = 0;
-	ssize_t n, total = 0;
+	ssize_t n;
 	int fd;
 
 	net_attach(a, &front_ops, &front);
@@ -625,13 +625,11 @@ static void slow_peer(void **state)
 	}
 	settle();
 	assert_int_equal(front.writables, 0);
-	while ((n = recv(fd, sink, sizeof(sink), MSG_DONTWAIT)) > 0 || !front.writables) {
-		total += n > 0 ? n : 0;
+	while ((n = recv(fd, sink, sizeof(sink), MSG_DONTWAIT)) > 0 || !front.writables)
 		loop_step(loop, 10);
-	}
 	assert_int_equal(front.writables, 1);
-	while (loop_step(loop, 10) || (n = recv(fd, sink, sizeof(sink), MSG_DONTWAIT)) > 0)
-		total += n > 0 ? n : 0;
+	while (loop_step(loop, 10) || recv(fd, sink, sizeof(sink), MSG_DONTWAIT) > 0)
+		;
 	assert_true(a->ops->send(a, 0, &none, &iov, 1, 1500));
 	/* It dies with a frame of ours in its hands, which is then as good as sent. */
 	while (a->ops->send(a, 0, &none, &iov, 1, 1500))

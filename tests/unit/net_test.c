@@ -224,7 +224,8 @@ static uint8_t command_on(unsigned int queue, uint8_t class, uint8_t number, con
 
 	p[0] = class;
 	p[1] = number;
-	memcpy(p + 2, data, length);
+	if (length)
+		memcpy(p + 2, data, length);
 	p[2 + length] = 0xaa;
 	driver_add(&d, queue, buffers, 3);
 	driver_notify(&d, queue);
