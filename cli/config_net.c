@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Networks in the model of a configuration: --net KIND,… and -p HOST:GUEST, "nets" and "ports" in a
- * file.
+ * Networks in the model of a configuration: --net KIND,… and -p HOST:GUEST; "nets" and "ports" in
+ * a file.
  *
  * A machine has the networks that it is told of. Without any, ports to be forwarded bring user
  * networking with them, as does an image to boot, whose users expect it to reach the world.
@@ -276,7 +276,8 @@ static const struct config_key keys[] = {
 		  "socket,listen=ADDRESS or socket,connect=ADDRESS: another\n"
 		  "machine's, by a path or HOST:PORT;\n"
 		  "passt,path=FILE: a running passt's socket;\n"
-		  "none: no network (default: user with -p, else none)" },
+		  "none: no network (default: user with -p or an image to\n"
+		  "boot, else none)" },
 	{ .name = "ports", .option = "port", .letter = 'p', .type = CONFIG_LIST, .item = &port_item,
 	  CONFIG_LIST_AT(struct config, ports, port_count),
 	  .value = "[ADDRESS:]HOST:GUEST[/udp]",

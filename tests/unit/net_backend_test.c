@@ -418,7 +418,10 @@ static void not_joining(void **state)
 	size_t n;
 
 	assert_int_equal(net_frames_init(&row, 1 << 20, 32), 0);
-#define ROW(expected) do { assert_int_equal(row.count, expected); net_frames_clear(&row); } while (0)
+#define ROW(expected) do {								\
+	assert_int_equal(row.count, expected);						\
+	net_frames_clear(&row);								\
+} while (0)
 	/* A receiver that does not know of such things. */
 	add(&row, &tcp4, 1, 1000); add(&row, &tcp4, 1001, 1000); ROW(2);
 	row.offloads = NET_CSUM | NET_TSO4;
@@ -486,7 +489,7 @@ static struct net_backend *open_stream(const char *listen, const char *connect)
 	return backend;
 }
 
-/* Until nothing happens any more. A round in which there were only deferred calls counts as none. */
+/* Until nothing happens any more. A round with nothing but deferred calls counts as none. */
 static void settle(void)
 {
 	for (unsigned int quiet = 0; quiet < 3; quiet++)

@@ -4,7 +4,7 @@
  *
  * A backend is a struct of functions; the device behind which it stands is its front. Both belong
  * to one loop. Nothing here waits: who cannot take a frame says so and says later when it can, in
- * both directions, so that what is kept is bounded, and where somebody is slow the sender learns it.
+ * both directions, so that what is kept is bounded, and that somebody is slow gets to the sender.
  *
  * Frames come with a struct virtio_net_hdr (virtio 1.2, section 5.1.6), which says what of them is
  * not done yet: a checksum that is only begun, a TCP segment larger than the wire takes. Which of

@@ -20,7 +20,7 @@
 /* Less data than this in a segment is no honest wish, but work for us. */
 #define NET_MIN_GSO	48u
 
-/* What of NET_* a receiver has to understand for a frame; all of them for a header that nobody does. */
+/* What of NET_* a receiver has to understand for a frame; all bits where nobody can. */
 uint32_t net_needs(const struct virtio_net_hdr *header);
 
 /*

@@ -3,9 +3,10 @@
  * A tap device of the host's: the guest's cable ends in the host's own network stack.
  *
  * The device is one that somebody made (ip tuntap add), one that was opened for us and is passed as
- * a descriptor, or, for who may do that, a new one put into a bridge. It takes and gives frames with
- * struct virtio_net_hdr, as the guest's driver has it, so that large segments pass as they are; a
- * passed descriptor that does not gets ours. Each of the guest's queues has a descriptor of its own.
+ * a descriptor, or, for those who may, a new one put into a bridge. It takes and gives frames with
+ * struct virtio_net_hdr, as the guest's driver has it, so that large segments pass as they are; for
+ * a passed descriptor that does not, software does it. Each of the guest's queues has a descriptor
+ * of its own.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -302,7 +303,7 @@ static const struct net_ops tap_ops = {
 	.destroy = tap_destroy,
 };
 
-/* ------------------------------------------------------------------ finding or making the device */
+/* ------------------------------------------------------------------ finding the device */
 
 /* An ioctl on network devices, by name. Returns 0 or -errno. */
 static int device_ioctl(unsigned long request, struct ifreq *ifr)

@@ -333,7 +333,7 @@ static struct iovec *strip(struct iovec *iov, unsigned int *count, size_t length
 	return iov;
 }
 
-/* Sends what a chain holds; what is no packet is dropped. Returns false if it shall be tried again. */
+/* Sends what a chain holds; what is no packet is dropped. False: it shall be tried again. */
 static bool transmit(struct virtio_net *net, unsigned int pair, struct virtqueue_chain *chain)
 {
 	struct virtio_net_hdr_v1 v1;
