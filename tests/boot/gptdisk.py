@@ -65,13 +65,13 @@ def _run(*argv):
     subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def _core(work, target, prefix, modules):
-    path = os.path.join(work, f"core-{target}")
-    _run("grub-mkimage", "-O", target, "-o", path, "-p", prefix, *MODULES, *modules)
+def grub_core(path, target, prefix, modules):
+    """GRUB's core image for a platform, with its modules in it."""
+    _run("grub-mkimage", "-O", target, "-o", path, "-p", prefix, *modules)
     return path
 
 
-def _write_bios_grub(file, core, first):
+def write_bios_grub(file, core, first):
     """The boot sector, which loads the first sector of the core image, which loads the rest."""
     with open("/usr/lib/grub/i386-pc/boot.img", "rb") as image:
         boot = bytearray(image.read(BOOT_CODE))
@@ -111,7 +111,8 @@ def make(path, root, files, config, work):
     esp = os.path.join(work, "esp.img")
     with open(esp, "wb") as file:
         file.truncate(16 * MIB)
-    efi = _core(work, "x86_64-efi", "(hd0,gpt3)/boot", ("efi_gop",))
+    prefix = "(hd0,gpt3)/boot"
+    efi = grub_core(os.path.join(work, "core.efi"), "x86_64-efi", prefix, (*MODULES, "efi_gop"))
     _run("mformat", "-i", esp, "::")
     _run("mmd", "-i", esp, "::/EFI", "::/EFI/BOOT")
     _run("mcopy", "-i", esp, efi, "::/EFI/BOOT/BOOTX64.EFI")
@@ -119,8 +120,8 @@ def make(path, root, files, config, work):
         disk.seek(3 * MIB)
         with open(esp, "rb") as file:
             shutil.copyfileobj(file, disk, MIB)
-        _write_bios_grub(disk, _core(work, "i386-pc", "(hd0,gpt3)/boot", ("biosdisk",)),
-                         MIB // SECTOR)
+        core = grub_core(os.path.join(work, "core.img"), "i386-pc", prefix, (*MODULES, "biosdisk"))
+        write_bios_grub(disk, core, MIB // SECTOR)
         _write_gpt(disk, total // SECTOR, (
             (BIOS_BOOT, "bios", MIB // SECTOR, 3 * MIB // SECTOR - 1),
             (EFI_SYSTEM, "efi", 3 * MIB // SECTOR, 19 * MIB // SECTOR - 1),

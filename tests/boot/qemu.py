@@ -264,8 +264,9 @@ def free_port():
 
 
 def vcpus(irqchip):
-    """QEMU 7.2 with its own APICs and more than one vCPU does not get through SeaBIOS: a second
-    vCPU that has halted never leaves its loop in QEMU. It is so on Linux's KVM, too."""
+    """QEMU 7.2.22 with its own APICs and more than one vCPU hangs, whoever serves KVM: the request to
+    start a second vCPU stays set once it is served, since its resetting was moved into TCG's part, and
+    once that vCPU halts its thread spins with QEMU's lock held."""
     return 1 if irqchip == "off" else 2
 
 
@@ -450,17 +451,62 @@ def option_roms(suite):
                 guest.expect(rb"net0: 10\.0\.2\.15/", LIMIT)
 
 
+def real_mode(suite):
+    name = "GRUB: its rescue prompt"
+    if suite.wanted(name):
+        with suite.case(name):
+            need("grub-mkimage")
+            disk = suite.path("rescue.img")
+            # What it is to go on with is on a partition that is not there.
+            core = gptdisk.grub_core(suite.path("rescue.core"), "i386-pc", "(hd0,msdos1)/grub",
+                                     ("biosdisk", "part_msdos", "ext2"))
+            with open(disk, "wb") as file:
+                file.truncate(4 << 20)
+                gptdisk.write_bios_grub(file, core, 1)
+                file.seek(510)
+                file.write(b"\x55\xaa")
+            # Screen and keyboard of the BIOS are on the serial port: all of this is real-mode calls.
+            with suite.guest("-drive", f"file={disk},format=raw,if=ide", *sercon(suite)) as guest:
+                guest.expect(rb"grub rescue>", LIMIT)
+                for line, answer in ((b"ls", rb"\(hd0\)"), (b"set", rb"prefix=\(hd0,msdos1\)/grub"),
+                                     (b"nonsense", rb"Unknown command .nonsense")):
+                    guest.send(line + b"\r")
+                    guest.expect(answer, LIMIT)
+
+    name = "SYSLINUX: a kernel from a floppy disk"
+    if suite.wanted(name):
+        with suite.case(name):
+            need("mformat", "mcopy")
+            disk = suite.path("floppy.img")
+            with open(disk, "wb") as file:
+                file.truncate(2880 << 10)
+            config = suite.path("syslinux.cfg")
+            with open(config, "w", encoding="ascii") as file:
+                file.write("serial 0 115200\nprompt 1\nlabel test\nkernel memtest\n"
+                           "append console=ttyS0,115200\n")
+            # A kernel by Linux's boot protocol, small enough for a floppy.
+            kernel = f"{fetch('memtest86+')}/boot/memtest86+x64.bin"
+            for command in (["mformat", "-i", disk, "-f", "2880", "::"],
+                            ["mcopy", "-i", disk, kernel, "::memtest"],
+                            ["mcopy", "-i", disk, config, "::syslinux.cfg"],
+                            [f"{fetch('syslinux')}/usr/bin/syslinux", "--install", disk]):
+                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            with suite.guest("-drive", f"file={disk},format=raw,if=floppy", "-boot", "a",
+                             "-device", "VGA", memory="64M") as guest:
+                guest.expect(rb"boot: ", LIMIT)
+                guest.send(b"test\r")
+                guest.expect(rb"Memtest86\+", LIMIT)
+
+
 def memtest(suite):
-    name = "memtest86+: starts its tests and finds no error"
+    name = "memtest86+: a whole pass over 64 MiB, no error"
     if suite.wanted(name):
         with suite.case(name):
             image = f"{fetch('memtest86+')}/boot/memtest86+x64.bin"
             with suite.guest("-kernel", image, "-append", "console=ttyS0,115200", "-device",
-                             "VGA", memory="32M") as guest:
+                             "VGA", memory="64M") as guest:
                 guest.expect(rb"Memtest86\+", LIMIT)
-                # Each test's number is printed where it begins; a whole pass takes minutes.
-                for number in 0, 3, 4, 5:
-                    guest.expect(rb"#%d +\x1b?.*\[" % number, LIMIT)
+                guest.expect(rb"Pass:\s*1\b", 20 * LIMIT)
                 if re.search(rb"Errors:\s*[1-9]", guest.output):
                     raise Fail("memory errors")
 
@@ -708,7 +754,8 @@ def main():
         return 0
     with tempfile.TemporaryDirectory() as work:
         suite = Suite(args, work)
-        for group in boots, grubs, disks, option_roms, memtest, devices, state, debugging, plugging:
+        for group in (boots, grubs, disks, real_mode, option_roms, memtest, devices, state, debugging,
+                      plugging):
             group(suite)
     return suite.tap.finish()
 
