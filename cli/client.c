@@ -140,7 +140,7 @@ static int take_answer(struct client *c, const char *line, json_t **result)
 
 	json_unpack(answer, "{s:s}", "error", &error);
 	if (!json_is_true(json_object_get(answer, "ok")))
-		ret = cli_fail(c->command, CLI_FAILED, "%s: %s", c->name, error);
+		ret = c->quiet ? CLI_FAILED : cli_fail(c->command, CLI_FAILED, "%s: %s", c->name, error);
 	else if (result)
 		*result = json_incref(json_object_get(answer, "result"));
 	json_decref(answer);
@@ -161,7 +161,7 @@ int client_ask(struct client *c, const char *what, json_t *arguments, json_t **r
 	errno = 0;
 	if (send_all(c->socket, text, strlen(text)) && send_all(c->socket, "\n", 1))
 		line = receive_line(c);
-	ret = line ? take_answer(c, line, result) :
+	ret = line ? take_answer(c, line, result) : c->quiet ? CLI_FAILED :
 	      cli_fail(c->command, CLI_FAILED, "%s does not answer: %s", c->name,
 		       errno ? strerror(errno) : "it has ended");
 	free(text);

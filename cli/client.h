@@ -20,6 +20,7 @@ struct client {
 	pid_t pid;
 	int socket;			/* connected, or -1 */
 	int timeout;			/* milliseconds to wait for an answer */
+	bool quiet;			/* what goes wrong with a request is not told */
 };
 
 /* Finds the machine; complains where there is none. Returns an exit status. */

@@ -310,7 +310,7 @@ static ext2_ino_t find_initrd(ext2_filsys fs, const char *directory, const char 
  * there is none, or another status. */
 static int take_kernel(struct config *c, ext2_filsys fs, const char *directory)
 {
-	ext2_ino_t dir = look_up(fs, directory), kernel, initrd;
+	ext2_ino_t dir = *directory ? look_up(fs, directory) : EXT2_ROOT_INO, kernel, initrd;
 	struct kernel best = { .found = false };
 	char path[256];
 	int fd;
@@ -391,7 +391,7 @@ static int search(struct config *c, struct image *image)
 		if (ret < 0)
 			ret = take_kernel(c, fs, "/boot");
 		if (ret < 0)
-			ret = take_kernel(c, fs, "/");
+			ret = take_kernel(c, fs, "");
 		if (!root && is_root(fs)) {
 			root = &parts[i];
 			root_fs = fs;

@@ -28,7 +28,7 @@
 #define AGENT_PORT	10022
 #define FRAME_HEAD	5
 #define FRAME_CONTENT	65536
-#define WAIT_SECONDS	180
+#define WAIT_SECONDS	600
 
 /* As env(1) and shells have it. */
 #define STATUS_NO_AGENT	125

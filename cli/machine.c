@@ -71,7 +71,9 @@ const struct command command_resume = {
 /* Ends it as if by pulling the plug; a process that does not obey is killed. */
 static int kill_machine(struct client *c)
 {
-	if (client_ask(c, "kill", NULL, NULL) == CLI_OK && client_wait_end(c, KILL_SECONDS))
+	c->quiet = true;
+	client_ask(c, "kill", NULL, NULL);
+	if (client_wait_end(c, KILL_SECONDS))
 		return CLI_OK;
 	if (c->pid > 0 && !kill(c->pid, SIGKILL) && client_wait_end(c, KILL_SECONDS))
 		return CLI_OK;
@@ -110,16 +112,20 @@ const struct command command_kill = {
 static int stop_machine(struct client *c, double seconds)
 {
 	const double again = 3;
-	int ret;
+	int ret = client_ask(c, "stop", NULL, NULL);
 
-	do {
-		ret = client_ask(c, "stop", NULL, NULL);
-		if (ret)
-			return client_wait_end(c, 0) ? CLI_OK : ret;
+	if (ret)
+		return ret;
+	/* It may end at any time, and not take the next request. */
+	c->quiet = true;
+	for (; seconds > 0; seconds -= again) {
 		if (client_wait_end(c, seconds < again ? seconds : again))
 			return CLI_OK;
-		seconds -= again;
-	} while (seconds > 0);
+		client_ask(c, "stop", NULL, NULL);
+	}
+	c->quiet = false;
+	if (client_wait_end(c, 0))
+		return CLI_OK;
 	fprintf(stderr, "anykvm stop: %s has not switched itself off in time: pulling the plug\n",
 		c->name);
 	return kill_machine(c);

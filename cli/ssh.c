@@ -23,7 +23,7 @@
 
 #include "cli/made_image.h"
 
-#define WAIT_SECONDS	180
+#define WAIT_SECONDS	600
 #define GREETING_MS	5000
 
 /* The host's address and port that lead to the guest's port 22. */

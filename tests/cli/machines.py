@@ -36,6 +36,7 @@ class Machines(Suite):
         self.run_dir = os.path.join(work, "run")
         os.mkdir(self.run_dir, 0o700)
         os.environ["XDG_RUNTIME_DIR"] = self.run_dir
+        os.environ["XDG_DATA_HOME"] = self.run_dir      # the disks of a user's machines are not ours
         self.options = ["--accel", "soft", "--kernel", kernel, "--memory", "128M",
                         "--cmdline", "console=ttyS0 panic=0"]
 
