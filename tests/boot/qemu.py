@@ -157,7 +157,7 @@ class Guest(Console):
         return self.control
 
     def user_space(self, cpus=1, machine="x86_64", limit=LIMIT):
-        match = self.expect(rb"user space: processors=(\d+) machine=(\S+)", limit)
+        match = self.expect(rb"user space: processors=(\d+) machine=(\S+)\s", limit)
         if (int(match[1]), match[2].decode()) != (cpus, machine):
             raise Fail(match[0].decode())
 
@@ -264,9 +264,9 @@ def free_port():
 
 
 def vcpus(irqchip):
-    """QEMU 7.2.22 with its own APICs and more than one vCPU hangs, whoever serves KVM: the request to
-    start a second vCPU stays set once it is served, since its resetting was moved into TCG's part, and
-    once that vCPU halts its thread spins with QEMU's lock held."""
+    """QEMU 7.2.22 with its own APICs and more than one vCPU hangs, whoever serves KVM: the request
+    to start a second vCPU stays set once it is served, since its resetting was moved into TCG's
+    part, and once that vCPU halts its thread spins with QEMU's lock held."""
     return 1 if irqchip == "off" else 2
 
 
@@ -302,6 +302,21 @@ def boots(suite):
                 guest.end()
 
 
+def matrix(suite):
+    """Every model of a processor with every interrupt controller and number of vCPUs."""
+    for cpu in "host", "max", "EPYC", "qemu64":
+        for irqchip, counts in ("on", (1, 2, 3, 4)), ("split", (1, 2, 3, 4)), ("off", (1,)):
+            for cpus in counts:
+                name = f"matrix: -cpu {cpu}, {cpus} vCPUs, kernel-irqchip={irqchip}"
+                if not suite.wanted(name):
+                    continue
+                with suite.case(name):
+                    with suite.guest(*suite.linux(), machine="q35", cpu=cpu, cpus=cpus,
+                                     irqchip=irqchip) as guest:
+                        guest.user_space(cpus)
+                        guest.power_off()
+
+
 # ---- firmware and boot loaders ----
 
 def make_iso(suite):
@@ -328,10 +343,10 @@ def make_iso(suite):
     return path
 
 
-# Debian 12's OVMF maps all of the physical address space with pages of 2 MiB before it leaves 32-bit
-# mode. The 48 bits of a server's processor, of which it uses 47, are tables of 513 MiB, and where the
-# guest has no room for them it writes them to address 0, over itself. Its successors limit
-# themselves to 40 bits.
+# Debian 12's OVMF maps all of the physical address space with pages of 2 MiB before it leaves
+# 32-bit mode. The 48 bits of a server's processor, of which it uses 47, are tables of 513 MiB, and
+# where the guest has no room for them it writes them to address 0, over itself. Its successors
+# limit themselves to 40 bits.
 OVMF_HOST = "host,host-phys-bits-limit=40"
 
 
@@ -373,6 +388,30 @@ def grubs(suite):
                                cpus=2) as guest:
                 guest.expect(b"GRUB on " + platform.encode(), 2 * LIMIT)
                 guest.user_space(2)
+                guest.power_off()
+
+
+VARIABLE = "/sys/firmware/efi/efivars/Anykvm-6d5c8a3e-5d2b-4a77-9d57-2f7b3cf0a1b4"
+
+
+def variables(suite):
+    name = "OVMF: boots a kernel directly, and its variables are in the flash"
+    if suite.wanted(name):
+        with suite.case(name):
+            firmware = ovmf(suite)
+            options = [*firmware, *suite.linux(modules=("efivarfs",)), "-device", "VGA"]
+            # Linux calls the firmware, which has the flash chip leave its mode of plain memory, and
+            # come back to it.
+            with suite.guest(*options, machine="q35", cpu=OVMF_HOST, memory="512M") as guest:
+                guest.user_space()
+                guest.do("mount -t efivarfs e /sys/firmware/efi/efivars")
+                guest.do(f"printf '\\007\\0\\0\\0kept' >{VARIABLE}")
+                guest.do(f"tail -c 4 {VARIABLE}", "kept")
+                guest.power_off()
+            with suite.guest(*options, machine="q35", cpu=OVMF_HOST, memory="512M") as guest:
+                guest.user_space()
+                guest.do("mount -t efivarfs e /sys/firmware/efi/efivars")
+                guest.do(f"tail -c 4 {VARIABLE}", "kept")
                 guest.power_off()
 
 
@@ -754,8 +793,8 @@ def main():
         return 0
     with tempfile.TemporaryDirectory() as work:
         suite = Suite(args, work)
-        for group in (boots, grubs, disks, real_mode, option_roms, memtest, devices, state, debugging,
-                      plugging):
+        for group in (boots, matrix, grubs, variables, disks, real_mode, option_roms, memtest,
+                      devices, state, debugging, plugging):
             group(suite)
     return suite.tap.finish()
 
