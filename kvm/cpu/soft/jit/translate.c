@@ -30,6 +30,7 @@ enum {
 	K_XCHG, K_XADD, K_CMPXCHG, K_BSWAP, K_CBW, K_CWD, K_NOP,
 	K_CARRY,			/* arg: the opcode: CMC, CLC, STC */
 	K_COUNT,			/* arg: 0 POPCNT, 1 TZCNT, 2 LZCNT, 3 BSF, 4 BSR */
+	K_BMI,				/* arg: JIT_* */
 	K_VECTOR, K_VZEROUPPER, K_X87,
 	K_STRING,			/* arg: JIT_MOVS, … */
 	K_DIRECTION,			/* arg: STD */
@@ -70,6 +71,11 @@ static const struct kind_of kinds[] = {
 	K(cmc, K_CARRY, 0xf5), K(clc, K_CARRY, 0xf8), K(stc, K_CARRY, 0xf9),
 	K(popcnt, K_COUNT, 0), K(tzcnt, K_COUNT, 1), K(lzcnt, K_COUNT, 2), K(bsf, K_COUNT, 3),
 	K(bsr, K_COUNT, 4),
+	K(andn, K_BMI, JIT_BMI_3), K(bextr, K_BMI, JIT_BMI_3), K(bzhi, K_BMI, JIT_BMI_3), K(pdep, K_BMI, JIT_BMI_3),
+	K(pext, K_BMI, JIT_BMI_3), K(sarx, K_BMI, JIT_BMI_3), K(shlx, K_BMI, JIT_BMI_3), K(shrx, K_BMI, JIT_BMI_3),
+	K(blsi, K_BMI, JIT_BMI_B), K(blsmsk, K_BMI, JIT_BMI_B), K(blsr, K_BMI, JIT_BMI_B),
+	K(rorx, K_BMI, JIT_RORX), K(mulx, K_BMI, JIT_MULX), K(adcx, K_BMI, JIT_ADX), K(adox, K_BMI, JIT_ADX),
+	K(crc32, K_BMI, JIT_CRC32), K(movbe_load, K_BMI, JIT_MOVBE_LOAD), K(movbe_store, K_BMI, JIT_MOVBE_STORE),
 	K(movs, K_STRING, JIT_MOVS), K(stos, K_STRING, JIT_STOS), K(lods, K_STRING, JIT_LODS),
 	K(cmps, K_STRING, JIT_CMPS), K(scas, K_STRING, JIT_SCAS),
 	K(cld, K_DIRECTION, 0), K(std, K_DIRECTION, 1),
@@ -354,6 +360,8 @@ static struct kind_of kind_of(struct tr *t, const struct x86_insn *i)
 		return i->opsize == 2 ? call : kd;
 	case K_DIV: case K_IDIV:
 		return i->opsize < 4 ? call : kd;
+	case K_BMI:
+		return jit_bmi_ok(i, kd.arg) ? kd : call;
 	case K_STRING:
 		return jit_string_ok(t, i, kd.arg) ? kd : call;
 	case K_CMPXCHG:		/* RAX in two roles */
@@ -403,6 +411,10 @@ static struct effect effect_of(const struct x86_insn *i, const struct kind_of *k
 	case K_INC: case K_DEC: case K_SHD_I: case K_SHD_C: case K_IMUL_GE: case K_IMUL_GEI: case K_MUL:
 	case K_IMUL: case K_BT_I: case K_BT_R: case K_COUNT:
 		f.writes = WRITES_PART;
+		break;
+	case K_BMI:
+		f.reads = kd->arg == JIT_ADX;
+		f.writes = kd->arg <= JIT_BMI_B || kd->arg == JIT_ADX ? WRITES_PART : WRITES_NONE;
 		break;
 	case K_DIV: case K_IDIV:
 		f.writes = WRITES_PART;
@@ -1065,6 +1077,9 @@ static void emit_insn(struct tr *t, const struct x86_insn *i, const struct kind_
 		flags_written(t, f);
 		break;
 	}
+	case K_BMI:
+		jit_emit_bmi(t, i, kd->arg, f);
+		break;
 	case K_MUL: case K_IMUL: case K_DIV: case K_IDIV:
 		emit_muldiv(t, i, kd, f);
 		break;

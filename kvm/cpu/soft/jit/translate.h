@@ -194,6 +194,13 @@ struct loc jit_operand(struct tr *t, const struct x86_insn *i, u32 size, bool wr
 /* A jump (its displacement) after which this instruction is its handler's. The flags are in the slot. */
 void jit_slow_if(struct tr *t, u8 *jump);
 
+/* ---- bmi.c ---- */
+
+enum { JIT_BMI_3, JIT_BMI_B, JIT_RORX, JIT_MULX, JIT_ADX, JIT_CRC32, JIT_MOVBE_LOAD, JIT_MOVBE_STORE };
+
+bool jit_bmi_ok(const struct x86_insn *i, u32 what);
+void jit_emit_bmi(struct tr *t, const struct x86_insn *i, u32 what, const struct effect *f);
+
 /* ---- vector.c: SSE and AVX ---- */
 
 bool jit_vector_ok(const struct x86_insn *i);	/* Is it one of those that run here as they are? */
