@@ -68,8 +68,9 @@ struct native_can { bool compat, ldt, fsgs; u32 xsave_mask; };
 /* 0 or -errno. Call in the process that will run cases. */
 int native_init(struct memory *mem, struct native_can *can);
 void native_run(const struct test_case *t, struct outcome *o);
-/* The same for several instructions; a fault at any of them is one, with out.rip at it. */
-void native_run_sequence(const struct test_case *t, const u8 *code, u32 len, struct outcome *o);
+/* The same for a whole code page with len bytes of instructions at CODE_START; what follows them has to fault. A fault
+ * at any of the instructions is one, with out.rip at it. */
+void native_run_page(const struct test_case *t, const u8 *page, u32 len, struct outcome *o);
 
 /* ---- interp.c ---- */
 int interp_init(struct memory *mem);

@@ -122,10 +122,10 @@ static bool run(const struct test_case *t, bool jit, struct result *o)
 	}
 	if (r || !map.host)
 		return false;
-	/* What was translated for the case before is found, and then seen to be stale, as by the loop. */
-	do
+	b = soft_icache_find(c, (u64)map.host);
+	/* As loop.c does: what is translated is compared with its page. */
+	if (b && b->jit_slot && b->page->epoch != s->icache.epoch && !soft_icache_check_page(c, b))
 		b = soft_icache_find(c, (u64)map.host);
-	while (b && b->jit_slot && !soft_icache_check_page(c, b));
 	if (!b)
 		return false;
 	if (jit && !b->jit_slot)
@@ -281,21 +281,34 @@ static void complete_xsave(u8 *x)
 
 static const char *compare_fp(const struct result *ours, const u8 *x)
 {
+	static char what[250];
+
 	if (memcmp(ours->fx, x, 6) || memcmp(ours->fx + X86_FX_MXCSR, x + X86_FX_MXCSR, 4))
 		return "host: x87 control, status or tags, or MXCSR";
 	for (u32 n = 0; n < 8; n++)
 		if (memcmp(ours->fx + X86_FX_ST + 16 * n, x + X86_FX_ST + 16 * n, 10))
 			return "host: x87 register";
-	for (u32 n = 0; n < 16; n++)
-		if (memcmp(ours->ymm[n].b, x + X86_FX_XMM + 16 * n, 16) ||
-		    ((can.xsave_mask & 4) && memcmp(ours->ymm[n].b + 16, x + XSAVE_YMM + 16 * n, 16)))
-			return "host: vector register";
+	for (u32 n = 0; n < 16; n++) {
+		const union x86_vec *v = &ours->ymm[n];
+		u64 host[4];
+
+		memcpy(host, x + X86_FX_XMM + 16 * n, 16);
+		memcpy(host + 2, x + XSAVE_YMM + 16 * n, 16);
+		if (!memcmp(host, v, can.xsave_mask & 4 ? 32 : 16))
+			continue;
+		snprintf(what, sizeof(what), "vector register %u: host %016llx%016llx %016llx%016llx, ours "
+			 "%016llx%016llx %016llx%016llx", n, (unsigned long long)host[3],
+			 (unsigned long long)host[2], (unsigned long long)host[1], (unsigned long long)host[0],
+			 (unsigned long long)v->q[3], (unsigned long long)v->q[2], (unsigned long long)v->q[1],
+			 (unsigned long long)v->q[0]);
+		return what;
+	}
 	return NULL;
 }
 
 /* What the host's processor makes of the sequence, against what the interpreter did; which ended with a fault,
  * that of the HLT behind the sequence at least. NULL: the same. */
-static const char *on_host(const struct test_case *t, const u8 *code, u32 len, const u32 *starts, u32 n,
+static const char *on_host(const struct test_case *t, const u8 *page, u32 len, const u32 *starts, u32 n,
 			   const struct result *ours)
 {
 	const u64 flags = X86_RFLAGS_ARITH | X86_RFLAGS_DF | X86_RFLAGS_AC | X86_RFLAGS_ID | X86_RFLAGS_IF |
@@ -305,7 +318,7 @@ static const char *on_host(const struct test_case *t, const u8 *code, u32 len, c
 	static struct outcome o;
 	static char what[200];
 
-	native_run_sequence(t, code, len, &o);
+	native_run_page(t, page, len, &o);
 	/* Ours is behind the instruction. */
 	for (u32 k = 0; fault && k < n; k++)
 		if (t->in.rip + starts[k + 1] == ours->regs[X86_REG_RIP])
@@ -322,8 +335,8 @@ static const char *on_host(const struct test_case *t, const u8 *code, u32 len, c
 		if (ours->vector == X86_PF && ours->payload - DATA_BASE >= DATA_SIZE)
 			error |= o.error & X86_PF_P;
 		/* Around the end of 4 GiB, the segment's limit may count or not (SDM volume 3, 6.3). */
-		if (t->mode == X86_MODE_32 && ours->vector == X86_PF &&
-		    (o.vector == X86_GP || o.vector == X86_SS) && (u32)ours->payload + 64 < 128)
+		if (t->mode == X86_MODE_32 && (o.vector == X86_GP || o.vector == X86_SS) &&
+		    (ours->vector == X86_AC || (ours->vector == X86_PF && (u32)ours->payload + 64 < 128)))
 			return NULL;
 		if (o.vector != ours->vector || o.error != error || o.cr2 != ours->payload) {
 			snprintf(what, sizeof(what), "at %llx, host: vector %u error %x CR2 %llx, ours: vector %u "
@@ -362,7 +375,7 @@ static int sequence(u64 number)
 {
 	static struct test_case first, t;
 	static struct result interpreted, translated;
-	static u8 before[ARRAY_SIZE(data_pages)][PAGE_SIZE];
+	static u8 before[ARRAY_SIZE(data_pages)][PAGE_SIZE], page[PAGE_SIZE];
 	u64 mix = seed * 0x9e3779b97f4a7c15ull + number;
 	u8 *code = memory.code + (CODE_START - CODE_PAGE);
 	u32 want = 1 + splitmix(&mix) % LONGEST, have = 0, len = 0;
@@ -373,6 +386,8 @@ static int sequence(u64 number)
 	u32 pick = number % 8;
 	enum theme theme = pick < NR_THEMES ? (enum theme)pick : INTEGERS;
 
+	/* All of the page, since it may be read. */
+	memset(memory.code, 0xcc, PAGE_SIZE);
 	for (u32 tries = 0; tries < 400 && have < want; tries++) {
 		u32 attr;
 
@@ -407,6 +422,7 @@ static int sequence(u64 number)
 		first.in.gpr[r] = 1 + splitmix(&mix) % 4;
 	}
 	memset(code + len, 0xf4, 16);
+	memcpy(page, memory.code, PAGE_SIZE);
 	for (u32 k = 0; k < DATA_PAGES; k++)
 		memcpy(before[k], memory.data + data_pages[k], PAGE_SIZE);
 	if (!run(&first, false, &interpreted))
@@ -425,7 +441,7 @@ static int sequence(u64 number)
 		for (u32 k = 0; k < DATA_PAGES; k++)
 			memcpy(host_memory.data + data_pages[k], before[k], PAGE_SIZE);
 		hosted++;
-		what = on_host(&first, code, len, starts, have + 1, &interpreted);
+		what = on_host(&first, page, len, starts, have + 1, &interpreted);
 	}
 	for (u32 k = 0; k < DATA_PAGES; k++)
 		memcpy(host_memory.data + data_pages[k], memory.data + data_pages[k], PAGE_SIZE);

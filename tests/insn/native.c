@@ -184,11 +184,11 @@ static void set_segments(const struct test_case *t)
 }
 
 /* The bytes, then a jump to the stub, as the mode has it. Returns how many bytes. */
-static u32 put_code(const struct test_case *t, const u8 *bytes, u32 n, u8 *code)
+static u32 put_code(const struct test_case *t, u8 *code)
 {
-	u32 target;
+	u32 n = t->insn.len, target;
 
-	memcpy(code, bytes, n);
+	memcpy(code, t->bytes, n);
 	if (t->mode == X86_MODE_64) {
 		target = STUB_PAGE - (CODE_START + n + 5);
 		code[n++] = 0xe9;
@@ -205,11 +205,9 @@ static u32 put_code(const struct test_case *t, const u8 *bytes, u32 n, u8 *code)
 	return n + 6;
 }
 
-void native_run_sequence(const struct test_case *t, const u8 *bytes, u32 len, struct outcome *o)
+/* Runs what is at CODE_START; len bytes of it are the case's. */
+static void enter(const struct test_case *t, u32 len, struct outcome *o)
 {
-	u8 *code = memory.code + (CODE_START - CODE_PAGE);
-	u32 n = put_code(t, bytes, len, code);
-
 	memcpy((void *)CTX_IN_GPR, t->in.gpr, sizeof(t->in.gpr));
 	FIELD(CTX_IN_FLAGS, u64) = t->in.rflags;
 	FIELD(CTX_TARGET, u64) = CODE_START;
@@ -230,7 +228,6 @@ void native_run_sequence(const struct test_case *t, const u8 *bytes, u32 len, st
 	sig.active = 1;
 	native_enter();
 	sig.active = 0;
-	memset(code, 0xcc, n);
 
 	memcpy(o->out.gpr, (void *)CTX_OUT_GPR, sizeof(o->out.gpr));
 	o->out.rflags = FIELD(CTX_OUT_FLAGS, u64) & ~(u64)X86_RFLAGS_RF;
@@ -260,5 +257,16 @@ void native_run_sequence(const struct test_case *t, const u8 *bytes, u32 len, st
 
 void native_run(const struct test_case *t, struct outcome *o)
 {
-	native_run_sequence(t, t->bytes, t->insn.len, o);
+	u8 *code = memory.code + (CODE_START - CODE_PAGE);
+	u32 n = put_code(t, code);
+
+	enter(t, t->insn.len, o);
+	memset(code, 0xcc, n);
+}
+
+void native_run_page(const struct test_case *t, const u8 *page, u32 len, struct outcome *o)
+{
+	memcpy(memory.code, page, PAGE_SIZE);
+	enter(t, len, o);
+	memset(memory.code, 0xcc, PAGE_SIZE);
 }
