@@ -403,6 +403,31 @@ TEST(mov_ss_icebp, LONG, "a data breakpoint in MOV SS before ICEBP is one #DB wi
 	IS32(DR6_CLEAR | 1, db_dr6)
 	PASS
 
+TEST(mov_ss_execute, LONG, "a data breakpoint in MOV SS and one on the instruction behind it are one #DB, or the latter none"):
+	WRONG(PARAVIRT, NO_DATA_BREAKS)
+	WRONG(TCG, "QEMU's TCG traps at once")
+	gate	DB_VECTOR, db_note
+	xorl	%eax, %eax
+	cpuid
+	movl	$DR6_CLEAR | 1, %edi
+	cmpl	$0x68747541, %ebx		/* AMD's look for the second one, Intel's do not */
+	jne	1f
+	orl	$2, %edi
+1:	movl	$KDS, SCRATCH
+	TOUCH(gdt + KDS)
+	set_dr	0, SCRATCH
+	set_dr	1, 2f
+	set_dr7 (BREAK(0, 3, 1) | BREAK(1, 0, 0))
+	movw	SCRATCH, %ss
+2:	nop
+	nop
+	set_dr7 0
+	IS32(1, db_count)
+	cmpl	%edi, db_dr6
+	je	1f
+	FAIL
+1:	PASS
+
 TEST(general_detect, LONG, "DR7.GD: a move to or from a debug register is #DB with BD, and GD is cleared"):
 	WRONG(TCG, "QEMU's TCG has no general detect")
 	movl	$DR6_CLEAR, %eax

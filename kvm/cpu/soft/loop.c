@@ -42,9 +42,19 @@ static int deliver(struct x86_cpu *c)
 	return c->ev.triple_fault ? KVM_RUN_AGAIN : leave(c);
 }
 
+/* What MOV SS put off is part of the next #DB, whatever its cause: its handler is not interrupted for it. */
+static void add_put_off(struct x86_cpu *c)
+{
+	if (c->fault.vector == X86_DB) {
+		c->fault.payload |= c->debug.hit;
+		c->debug.hit = 0;
+	}
+}
+
 /* An instruction faulted; RIP is at it. */
 static int fault(struct x86_cpu *c)
 {
+	add_put_off(c);
 	if (unlikely(x86_debug_intercepts(c, c->fault.vector))) {
 		x86_debug_exit(c, c->fault.vector, c->fault.payload, code_lin(c));
 		return KVM_RUN_USER;
@@ -136,6 +146,7 @@ static int run_one(struct x86_cpu *c)
 		c->rflags |= X86_RFLAGS_RF;
 		x86_raise(c, X86_DB);
 		c->fault.payload = hits;
+		add_put_off(c);
 		return deliver(c);
 	}
 	c->io.next_read = 0;
