@@ -13,7 +13,8 @@
 #include "kvm/cpu/soft/jit/translate.h"
 #include "kvm/x86/hostop.h"
 
-/* In tr.denied: what this block has noted already. */
+/* In tr.denied: what this block has noted already. A translation that went on in another page would have to forget
+ * it there. */
 #define NOTED_PAGE	BIT(6)
 #define NOTED_DS	BIT(7)
 
@@ -89,11 +90,32 @@ static void note_instruction(struct tr *t, const struct x86_insn *i)
 	e32(e, (u32)((i->op->opcode & 7) << 8 | i->imm2) << 16 | X86_X87_LAST | t->at);
 }
 
+/* Is RDX, which holds the operand's host address then, not needed to compute its offset once more? */
+static bool offset_again(const struct x86_insn *i)
+{
+	return i->base >= 16 || host_of[i->base] != SPILLED;
+}
+
+/* The operand's offset, to be noted when nothing can fail any more. */
+static void keep_offset(struct tr *t, const struct x86_insn *i)
+{
+	struct ea a = jit_insn_ea(t, i);
+
+	if (offset_again(i))
+		return;
+	jit_ea_to(t, &a, H_RAX, i->addrsize);
+	e_store(&t->e, 8, H_RAX, C(jit.tmp));
+}
+
 static void note_operand(struct tr *t, const struct x86_insn *i)
 {
+	struct ea a = jit_insn_ea(t, i);
 	struct emit *e = &t->e;
 
-	e_load(e, 8, H_RAX, C(jit.tmp));
+	if (offset_again(i))
+		jit_ea_to(t, &a, H_RAX, i->addrsize);
+	else
+		e_load(e, 8, H_RAX, C(jit.tmp));
 	e_store(e, 8, H_RAX, loc_mem(H_RBP, (s32)offsetof(struct x86_cpu, fpu.fx) + X86_FX_FDP - BIAS));
 	if (i->seg != X86_SEG_FLAT && i->seg != X86_SEG_DS) {
 		note_selector(t, C(fpu.fds), i->seg);
@@ -102,15 +124,6 @@ static void note_operand(struct tr *t, const struct x86_insn *i)
 		note_selector(t, C(fpu.fds), X86_SEG_DS);
 		t->denied |= NOTED_DS;
 	}
-}
-
-/* The operand's offset, to be noted when nothing can fail any more. */
-static void keep_offset(struct tr *t, const struct x86_insn *i)
-{
-	struct ea a = jit_insn_ea(t, i);
-
-	jit_ea_to(t, &a, H_RAX, i->addrsize);
-	e_store(&t->e, 8, H_RAX, C(jit.tmp));
 }
 
 /* A control word that masks all, from a copy that no other vCPU can change in between. */
