@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "disasm.h"
 #include "insn.h"
@@ -18,7 +19,6 @@
 #include "kvm/cpu/soft/jit/translate.h"
 
 #define LINE		120
-#define MAX_SHOWN	20	/* differences */
 
 static struct memory memory;
 static FILE *nowhere;
@@ -302,34 +302,39 @@ static void cut_text(char *line)
 	line[strcspn(line, "\n")] = 0;
 }
 
+/* The file's lines as they count, in a temporary file of that name. */
+static bool cut(FILE *in, char *name)
+{
+	int fd = mkstemp(name);
+	FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
+	char line[512];
+
+	if (!out)
+		return false;
+	while (fgets(line, sizeof(line), in)) {
+		cut_text(line);
+		fprintf(out, "%s\n", line);
+	}
+	return !fclose(out);
+}
+
+/* diff(1) shows what is different. */
 static int check(FILE *wanted, FILE *got)
 {
-	char a[512], b[512];
-	u32 differ = 0, number = 0;
-	bool more_a, more_b;
+	char a[] = "/tmp/emission-kept.XXXXXX", b[] = "/tmp/emission-now.XXXXXX", command[128];
+	int r;
 
-	for (;;) {
-		more_a = fgets(a, sizeof(a), wanted);
-		more_b = fgets(b, sizeof(b), got);
-		number++;
-		if (!more_a && !more_b)
-			break;
-		if (!more_a)
-			strcpy(a, "(end)");
-		if (!more_b)
-			strcpy(b, "(end)");
-		cut_text(a);
-		cut_text(b);
-		if (!strcmp(a, b))
-			continue;
-		if (differ++ < MAX_SHOWN)
-			printf("line %u\n- %s\n+ %s\n", number, a, b);
-		if (!more_a || !more_b)
-			break;
+	if (!cut(wanted, a) || !cut(got, b)) {
+		perror("emission: a temporary file");
+		return 1;
 	}
-	if (differ)
-		printf("%u lines differ: look at them, and write the file anew (ninja update-emission)\n", differ);
-	return differ != 0;
+	snprintf(command, sizeof(command), "diff -U2 %s %s", a, b);
+	r = system(command);
+	unlink(a);
+	unlink(b);
+	if (r)
+		printf("If this is as it should be, ninja update-emission writes the file anew.\n");
+	return r != 0;
 }
 
 int main(int argc, char **argv)
