@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/made_image.h"
 #include "vmm/control/rundir.h"
 
 #define TIMEOUT_MS	10000
@@ -193,40 +194,62 @@ static int compare_names(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* Adds the names of a directory's entries that are not there yet. Returns false where there is no
+ * memory. */
+static bool add_names(DIR *dir, char ***names, size_t *count)
+{
+	struct dirent *entry;
+
+	while ((entry = readdir(dir))) {
+		size_t i = 0;
+		char **more;
+
+		while (i < *count && strcmp((*names)[i], entry->d_name))
+			i++;
+		if (i < *count || !rundir_name_is_good(entry->d_name))
+			continue;
+		more = reallocarray(*names, *count + 2, sizeof(*more));
+		if (!more)
+			return false;
+		*names = more;
+		more[*count] = strdup(entry->d_name);
+		more[*count + 1] = NULL;
+		if (!more[*count])
+			return false;
+		++*count;
+	}
+	return true;
+}
+
 char **client_names(const struct command *command, size_t *count)
 {
 	struct vmm_error error = { "" };
-	char base[PATH_MAX], **names = NULL;
-	struct dirent *entry;
-	DIR *dir;
+	char base[PATH_MAX], machines[PATH_MAX], **names = calloc(1, sizeof(*names));
+	DIR *running = rundir_base(base, &error) ? NULL : opendir(base), *disks = NULL;
+	bool good = names;
 
 	*count = 0;
-	dir = rundir_base(base, &error) ? NULL : opendir(base);
-	if (!dir) {
+	if (!running) {
 		cli_fail(command, CLI_FAILED, "%s", error.text[0] ? error.text : strerror(errno));
+		free(names);
 		return NULL;
 	}
-	names = calloc(1, sizeof(*names));
-	while (names && (entry = readdir(dir))) {
-		char **more;
-
-		if (entry->d_name[0] == '.')
-			continue;
-		more = reallocarray(names, *count + 2, sizeof(*names));
-		if (!more)
-			break;
-		names = more;
-		names[*count] = strdup(entry->d_name);
-		if (!names[*count])
-			break;
-		names[++*count] = NULL;
-	}
-	closedir(dir);
-	if (names)
+	if (made_image_data(machines, "machines"))
+		disks = opendir(machines);
+	if (good)
+		good = add_names(running, &names, count);
+	if (good && disks)
+		good = add_names(disks, &names, count);
+	closedir(running);
+	if (disks)
+		closedir(disks);
+	if (good) {
 		qsort(names, *count, sizeof(*names), compare_names);
-	else
-		cli_fail(command, CLI_FAILED, "%s", strerror(ENOMEM));
-	return names;
+		return names;
+	}
+	cli_fail(command, CLI_FAILED, "%s", strerror(ENOMEM));
+	client_free_names(names);
+	return NULL;
 }
 
 void client_free_names(char **names)

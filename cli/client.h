@@ -39,7 +39,8 @@ int client_ask(struct client *c, const char *what, json_t *arguments, json_t **r
 /* Waits until the machine's process has ended, seconds at most. Returns whether it has. */
 bool client_wait_end(struct client *c, double seconds);
 
-/* The names of all machines, sorted, or NULL; client_free_names them. */
+/* The names of all machines, also those of which only a disk is left, sorted; or NULL, having
+ * complained. client_free_names them. */
 char **client_names(const struct command *command, size_t *count);
 void client_free_names(char **names);
 

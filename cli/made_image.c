@@ -168,6 +168,13 @@ int made_image_disk(struct config *c, struct disk_config *disk)
 	return CLI_OK;
 }
 
+bool made_image_has_disk(const char *name)
+{
+	char path[PATH_MAX];
+
+	return disk_of(path, name, "/disk.qcow2") && !access(path, F_OK);
+}
+
 int made_image_forget(const char *name)
 {
 	char path[PATH_MAX];

@@ -23,6 +23,9 @@ int made_image_disk(struct config *c, struct disk_config *disk);
  * rest. Returns false where the path would be too long. */
 bool made_image_data(char path[PATH_MAX], const char *rest);
 
+/* Whether a machine of that name has a disk of its own. */
+bool made_image_has_disk(const char *name);
+
 /* Removes the disk of a machine of that name. Returns 0, -ENOENT where it has none, or -errno. */
 int made_image_forget(const char *name);
 

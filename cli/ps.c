@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cli/config.h"
+#include "cli/made_image.h"
 #include "vmm/control/rundir.h"
 
 #define PS_TIMEOUT_MS	2000
@@ -15,9 +16,17 @@
 /* What is to be said of a machine: what it says itself, or what is known of it without. */
 static json_t *describe(const struct command *command, const char *name)
 {
-	struct client c;
+	struct vmm_error error = { "" };
+	struct client c = { .directory = -1 };
 	json_t *status = NULL;
 
+	c.directory = rundir_open(name, &c.running, &c.pid, &error);
+	if (c.directory == -ENOENT && made_image_has_disk(name))
+		return json_pack("{s:s, s:s, s:{s:s}}", "name", name, "state", "off", "config",
+				 "image", made_image_names);
+	if (c.directory < 0)
+		return NULL;
+	client_close(&c);
 	if (client_find(&c, command, name))
 		return NULL;
 	if (c.running) {
@@ -163,9 +172,10 @@ const struct command command_ps = {
 	.help =
 "Usage: anykvm ps [--json]\n"
 "\n"
-"Lists the machines of this user: those that run, and those with a name that ran\n"
-"since the machine was started. States are starting, running, paused, ending,\n"
-"ended, died (its process did not come to an end of its own) and unresponsive.\n"
+"Lists the machines of this user: those that run, those with a name that ran since\n"
+"the host was started, and those that have a disk of their own. States are starting,\n"
+"running, paused, ending, ended, off (there is only its disk), died (its process did\n"
+"not come to an end of its own) and unresponsive.\n"
 "\n"
 "  --json               print all that is known of them as JSON\n"
 "  --help               print this\n"

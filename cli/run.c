@@ -6,6 +6,7 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "cli/cloud_init.h"
@@ -19,6 +20,7 @@
 #include "vmm/vmm.h"
 
 #define DEFAULT_CMDLINE	"console=ttyS0"
+#define TERM_CHARACTERS	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-"
 
 enum {
 	ARGUMENT = 1,		/* what getopt_long gives for one that is no option */
@@ -168,8 +170,31 @@ static int add_disk(struct config *c, const struct disk_config *disk, bool first
 	return CLI_OK;
 }
 
+/*
+ * The command line for a kernel of ours: quiet, since a serial line is slow, and with what that line
+ * cannot tell the guest of the terminal at its end.
+ */
+static char *made_cmdline(struct config *c, bool detach)
+{
+	static const char base[] = "console=ttyS0 quiet cryptomgr.notests";
+	const char *term = getenv("TERM");
+	struct winsize size = { 0 };
+	char *cmdline = config_alloc(c, 512);
+
+	if (!cmdline)
+		return NULL;
+	snprintf(cmdline, 512, "%s", base);
+	if (detach || !isatty(STDIN_FILENO) || ioctl(STDIN_FILENO, TIOCGWINSZ, &size) || !size.ws_row)
+		return cmdline;
+	if (!term || strlen(term) > 64 || term[strspn(term, TERM_CHARACTERS)])
+		term = "vt220";
+	snprintf(cmdline, 512, "%s systemd.tty.term.ttyS0=%s systemd.tty.rows.ttyS0=%u "
+		 "systemd.tty.columns.ttyS0=%u", base, term, size.ws_row, size.ws_col);
+	return cmdline;
+}
+
 /* The image to boot: its disk, and the kernel on it if no other is given. */
-static int boot_image(struct config *c)
+static int boot_image(struct config *c, bool detach)
 {
 	struct disk_config disk = { .path = c->image, .ephemeral = c->ephemeral };
 	bool made = made_image_is(c->image);
@@ -177,9 +202,8 @@ static int boot_image(struct config *c)
 
 	if (made)
 		ret = made_image_disk(c, &disk);
-	/* A serial line is slow, and this kernel has no trouble to tell of. */
 	if (made && !c->vm.cmdline)
-		c->vm.cmdline = "console=ttyS0 quiet cryptomgr.notests";
+		c->vm.cmdline = made_cmdline(c, detach);
 	if (!ret)
 		ret = add_disk(c, &disk, true);
 	if (!ret && !c->vm.kernel)
@@ -199,7 +223,7 @@ static int add_seed(struct config *c)
 static int complete(struct run_options *opt)
 {
 	struct vm_config *vm = &opt->config.vm;
-	int ret = opt->config.image ? boot_image(&opt->config) : CLI_OK;
+	int ret = opt->config.image ? boot_image(&opt->config, opt->detach) : CLI_OK;
 
 	if (ret)
 		return ret;

@@ -36,7 +36,8 @@ class Machines(Suite):
         self.run_dir = os.path.join(work, "run")
         os.mkdir(self.run_dir, 0o700)
         os.environ["XDG_RUNTIME_DIR"] = self.run_dir
-        os.environ["XDG_DATA_HOME"] = self.run_dir      # the disks of a user's machines are not ours
+        # The disks of the user's machines are not ours.
+        os.environ["XDG_DATA_HOME"] = os.path.join(work, "data")
         self.options = ["--accel", "soft", "--kernel", kernel, "--memory", "128M",
                         "--cmdline", "console=ttyS0 panic=0"]
 
@@ -295,6 +296,22 @@ def beginnings(suite):
     suite.run("rm", "e")
 
 
+def disks(suite):
+    """A machine of which only the disk is left: the host was switched off since."""
+    place = os.path.join(suite.work, "data", "anykvm", "machines", "g")
+    os.makedirs(place)
+    with open(os.path.join(place, "disk.qcow2"), "wb"):
+        pass
+    os.environ["XDG_RUNTIME_DIR"] = os.path.join(suite.work, "other")
+    os.mkdir(os.environ["XDG_RUNTIME_DIR"], 0o700)
+    suite.check("a machine with only a disk is off", suite.state("g") == "off")
+    suite.prints("and in the table", ["ps"], r"(?m)^g +off .*debian-12$")
+    suite.quiet("rm removes its disk", "rm", "g")
+    suite.check("nothing is left", suite.state("g") is None and not os.path.exists(place))
+    os.environ["XDG_RUNTIME_DIR"] = suite.run_dir
+    os.rmdir(os.path.dirname(place))
+
+
 def directories(suite):
     """The place of the sockets is its user's alone, or it is not used."""
     base = os.path.join(suite.run_dir, "anykvm")
@@ -342,6 +359,7 @@ def main():
         beginnings(suite)
         console(suite)
         hostile(suite)
+        disks(suite)
         directories(suite)
         return suite.tap.finish()
 
