@@ -124,6 +124,7 @@ class Guest:
 
     def ready(self):
         self.console.expect(rb"@@ready\r*\n", BOOT_LIMIT)
+        self.run(":")       # behind what the shell says of itself
         return self
 
     def run(self, command, limit=LIMIT, check=True):
@@ -284,9 +285,12 @@ def user(context):
 
 
 def restricted(context):
-    """With restricted, in but not out."""
+    """With restricted, in but not out; MTU and address as given."""
     tcp, port = free_port(), context.serve_http()
-    guest = context.guest("--net", "user,restricted", "-p", f"127.0.0.1:{tcp}:80").ready()
+    guest = context.guest("--net", "user,restricted,mtu=1400,mac=52:54:00:00:00:07", "-p",
+                          f"127.0.0.1:{tcp}:80").ready()
+    require(guest.run("cat /sys/class/net/eth0/mtu") == "1400", "another MTU")
+    require(guest.run("cat /sys/class/net/eth0/address") == "52:54:00:00:00:07", "another address")
     guest.lease()
     guest.run("ip route add default dev eth0")
     out = guest.run(f"nc -w 5 10.0.2.2 {port} </dev/null", check=False)

@@ -35,6 +35,8 @@
 
 #define EVENTS		64
 
+#define SLIRP_MAX_MTU	65521u
+
 /* A descriptor of libslirp's, by its number. */
 struct user_fd {
 	uint32_t events;	/* as the epoll set has them; 0: not in it */
@@ -375,10 +377,9 @@ static int start_slirp(struct net_user *user, const struct net_config *config,
 	inet_pton(AF_INET6, "fec0::", &slirp.vprefix_addr6);
 	inet_pton(AF_INET6, "fec0::2", &slirp.vhost6);
 	inet_pton(AF_INET6, "fec0::3", &slirp.vnameserver6);
-	if (config->mtu) {
-		slirp.if_mtu = config->mtu;
-		slirp.if_mru = config->mtu;
-	}
+	if (config->mtu)
+		slirp.if_mtu = slirp.if_mru = config->mtu < SLIRP_MAX_MTU ? config->mtu :
+					      SLIRP_MAX_MTU;
 	g_log_set_handler("Slirp", G_LOG_LEVEL_MASK, swallow, NULL);
 	user->slirp = slirp_new(&slirp, &callbacks, user);
 	if (!user->slirp)
