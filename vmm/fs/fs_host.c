@@ -136,21 +136,23 @@ static int open_root(struct fs *fs, const char *directory, struct vmm_error *err
 	int fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd < 0)
-		return vmm_fail(error, -errno, "cannot share %s: %s", directory, strerror(errno));
+		return vmm_fail(error, -errno, "--share: %s: %s: give a directory that this user "
+				"can read", directory, strerror(errno));
 	fs->root.fd = fd;
 	if (fstat(fd, &st))
-		return vmm_fail(error, -errno, "cannot share %s: %s", directory, strerror(errno));
+		return vmm_fail(error, -errno, "--share: %s: %s", directory, strerror(errno));
 	fs->root.dev = st.st_dev;
 	fs->root.ino = st.st_ino;
 	fs->root.type = S_IFDIR;
 	fs->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fs->proc_fd < 0)
-		return vmm_fail(error, -errno, "cannot share %s without /proc/self/fd: %s",
+		return vmm_fail(error, -errno, "--share: %s cannot be shared without /proc: %s",
 				directory, strerror(errno));
 	/* One that cannot be read would be found out about by the guest only. */
 	fd = fs_reopen(fs, fs->root.fd, O_RDONLY | O_DIRECTORY);
 	if (fd < 0)
-		return vmm_fail(error, fd, "cannot share %s: %s", directory, strerror(-fd));
+		return vmm_fail(error, fd, "--share: %s: %s: give a directory that this user can "
+				"read", directory, strerror(-fd));
 	close(fd);
 	return 0;
 }
@@ -174,7 +176,7 @@ int fs_create(const char *directory, bool readonly, unsigned int max_files, stru
 	int ret;
 
 	if (!fs)
-		return vmm_fail(error, -ENOMEM, "cannot share %s: out of memory", directory);
+		return vmm_fail(error, -ENOMEM, "--share: %s: out of memory", directory);
 	pthread_mutex_init(&fs->lock, NULL);
 	fs->readonly = readonly;
 	fs->max_files = max_files;
@@ -187,7 +189,7 @@ int fs_create(const char *directory, bool readonly, unsigned int max_files, stru
 		fs->no_openat2 = !knows_openat2(fs);
 		ret = fs_nodes_init(fs);
 		if (ret)
-			vmm_fail(error, ret, "cannot share %s: out of memory", directory);
+			vmm_fail(error, ret, "--share: %s: out of memory", directory);
 	}
 	if (ret) {
 		fs_destroy(fs);

@@ -237,12 +237,11 @@ static void next_message(struct port *port, struct control_message *m)
 		m->size += (size_t)snprintf(m->rest, sizeof(m->rest), "%s", port->name);
 		break;
 	case TELL_SIZE:
-		/* Rows, then columns, as all released Linux drivers read it; the standard has them
-		 * the other way round. */
+		/* Linux's driver had these two the other way round until 2025. */
 		m->header.event = VIRTIO_CONSOLE_RESIZE;
-		memcpy(m->rest, &config->rows, sizeof(config->rows));
-		memcpy(m->rest + sizeof(config->rows), &config->cols, sizeof(config->cols));
-		m->size += sizeof(config->rows) + sizeof(config->cols);
+		memcpy(m->rest, &config->cols, sizeof(config->cols));
+		memcpy(m->rest + sizeof(config->cols), &config->rows, sizeof(config->rows));
+		m->size += sizeof(config->cols) + sizeof(config->rows);
 		break;
 	case TELL_OPEN:
 		m->header.event = VIRTIO_CONSOLE_PORT_OPEN;

@@ -190,6 +190,7 @@ static void done_event(struct loop_fd *watch, uint32_t events)
 static struct fs_work *get_work(struct virtio_fs *vfs, const struct virtqueue_chain *chain)
 {
 	unsigned int count = chain->out_count + chain->in_count;
+	unsigned int needed = count ? count : 1;	/* a vector, be it empty */
 	struct fs_work *w = vfs->free;
 	struct iovec *iov;
 
@@ -197,17 +198,17 @@ static struct fs_work *get_work(struct virtio_fs *vfs, const struct virtqueue_ch
 		vfs->free = w->next;
 	else
 		w = calloc(1, sizeof(*w));
-	if (w && count > w->iov_max) {
-		iov = realloc(w->iov, count * sizeof(*iov));
+	if (w && needed > w->iov_max) {
+		iov = realloc(w->iov, needed * sizeof(*iov));
 		if (!iov) {
 			w->next = vfs->free;
 			vfs->free = w;
 			return NULL;
 		}
 		w->iov = iov;
-		w->iov_max = count;
+		w->iov_max = needed;
 	}
-	if (w && count)
+	if (w)
 		memcpy(w->iov, chain->iov, count * sizeof(*w->iov));
 	return w;
 }
@@ -365,8 +366,8 @@ static int set_tag(struct virtio_fs *vfs, const struct share_config *share, stru
 		tag = standard;
 	}
 	if (!*tag || strlen(tag) > sizeof(vfs->config.tag))
-		return vmm_fail(error, -EINVAL, "cannot share %s as '%s': a tag has 1 to %zu bytes",
-				share->path, tag, sizeof(vfs->config.tag));
+		return vmm_fail(error, -EINVAL, "--share: %s: '%s' cannot be its tag: give 1 to %zu "
+				"bytes", share->path, tag, sizeof(vfs->config.tag));
 	memcpy(vfs->config.tag, tag, strlen(tag));
 	return 0;
 }
@@ -378,19 +379,19 @@ int virtio_fs_new(struct machine *machine, const struct share_config *share,
 	int ret;
 
 	if (!vfs)
-		return vmm_fail(error, -ENOMEM, "cannot share %s: out of memory", share->path);
+		return vmm_fail(error, -ENOMEM, "--share: %s: out of memory", share->path);
 	ret = fs_create(share->path, share->readonly, file_limit(machine), &vfs->fs, error);
 	if (ret)
 		goto out_free;
 	vfs->done_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (vfs->done_fd < 0) {
-		ret = vmm_fail(error, -errno, "cannot share %s: %s", share->path, strerror(errno));
+		ret = vmm_fail(error, -errno, "--share: %s: %s", share->path, strerror(errno));
 		goto out_fs;
 	}
 	ret = virtio_device_init(&vfs->vdev, &fs_ops, machine, QUEUES, QUEUE_SIZE, 0, &vfs->config,
 				 sizeof(vfs->config));
 	if (ret) {
-		vmm_fail(error, ret, "cannot share %s: %s", share->path, strerror(-ret));
+		vmm_fail(error, ret, "--share: %s: %s", share->path, strerror(-ret));
 		goto out_close;
 	}
 	vfs->config.num_request_queues = QUEUES - REQUESTS;

@@ -1,0 +1,547 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""What host and guest share and talk by, with Linux's drivers in the guest.
+
+share.py --anykvm PROGRAM --helper PROGRAM [CASE...]. Debian's cloud kernel boots with busybox and a
+shell on its console, which is told what to do (for the watchdog, which that kernel has no driver
+for, the larger kernel does). The helper is tests/boot/share-guest.c. TAP on standard output.
+"""
+
+import argparse
+import contextlib
+import glob
+import hashlib
+import os
+import random
+import re
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path.insert(0, os.path.dirname(HERE))
+sys.path.insert(0, HERE)
+
+from boot import fetch  # noqa: E402
+from console import Console, Ended, Timeout  # noqa: E402
+from tap import Tap  # noqa: E402
+
+TOP = os.path.dirname(os.path.dirname(HERE))
+MODULES = ("drivers/virtio/virtio_ring", "drivers/virtio/virtio",
+           "drivers/virtio/virtio_pci_legacy_dev", "drivers/virtio/virtio_pci_modern_dev",
+           "drivers/virtio/virtio_pci", "fs/fuse/fuse", "fs/fuse/virtiofs",
+           "net/vmw_vsock/vsock", "net/vmw_vsock/vmw_vsock_virtio_transport_common",
+           "net/vmw_vsock/vmw_vsock_virtio_transport", "drivers/char/virtio_console")
+# Loaded by the cases themselves.
+LATER = ("drivers/virtio/virtio_balloon", "drivers/watchdog/watchdog",
+         "drivers/watchdog/i6300esb")
+
+BOOT_LIMIT, LIMIT = 300, 240
+
+INIT = """#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin PS1= HOME=/
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+for m in $(cat /modules/order); do insmod /modules/$m; done
+grep -q hvc0 /proc/cmdline && exec </dev/hvc0 >/dev/hvc0 2>&1
+mkdir -p /mnt /host
+stty -echo
+echo @@ready
+exec sh
+"""
+
+HELLO = """#include <stdio.h>
+#include "greeting.h"
+
+int main(void)
+{
+    return puts(GREETING) < 0;
+}
+"""
+
+MAKEFILE = """hello: hello.o
+\tgcc -o $@ $<
+hello.o: hello.c greeting.h
+\tgcc -O2 -Wall -Werror -c -o $@ $<
+"""
+
+
+class Failed(Exception):
+    """Something in a case is not as it should be."""
+
+
+def require(condition, text):
+    if not condition:
+        raise Failed(text)
+
+
+# ---------------------------------------------------------------------------- guests
+
+class Files:
+    """A kernel and its initial RAM disk, made once for each package."""
+
+    def __init__(self, args, work):
+        self.args, self.work, self.made = args, work, {}
+
+    def get(self, package):
+        if package not in self.made:
+            self.made[package] = self.make(package)
+        return self.made[package]
+
+    def make(self, package):
+        directory = fetch(package, "amd64")
+        busybox = fetch("busybox-static", "amd64")
+        if not directory or not busybox:
+            return None
+        tree = glob.glob(directory + "/lib/modules/*/kernel")[0]
+        entries = ["dev/", "proc/", "sys/", "tmp/", f"bin/busybox={busybox}/bin/busybox",
+                   "share-guest=" + self.args.helper]
+        present = [m for m in MODULES + LATER if os.path.exists(f"{tree}/{m}.ko")]
+        entries += [f"modules/{os.path.basename(m)}.ko={tree}/{m}.ko" for m in present]
+        order = "".join(os.path.basename(m) + ".ko\n" for m in present if m not in LATER)
+        for name, text in (("init", INIT), ("modules/order", order)):
+            path = os.path.join(self.work, os.path.basename(name))
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(text)
+            os.chmod(path, 0o755)
+            entries.append(f"{name}={path}")
+        initrd = os.path.join(self.work, package)
+        subprocess.run([os.path.join(TOP, "scripts", "mkcpio"), initrd, *entries], check=True)
+        return glob.glob(directory + "/boot/vmlinuz-*")[0], initrd
+
+
+class Guest:
+    """A running guest with a shell on its console."""
+
+    def __init__(self, context, *options, package="linux-image-cloud-amd64"):
+        kernel = context.files.get(package)
+        require(kernel, f"no package {package}")
+        argv = [context.args.anykvm, "run", "--accel", "soft", "--memory", "512M", "--cpus", "2",
+                "--kernel", kernel[0], "--initrd", kernel[1],
+                "--cmdline", "console=ttyS0 quiet panic=-1", *options]
+        if context.args.engine:
+            argv += ["--cpu-engine", context.args.engine]
+        self.console = Console(argv)
+        context.stack.callback(self.console.close)
+        context.consoles.append(self.console)
+        self.number = 0
+        self.ready()
+
+    def ready(self):
+        self.console.expect(rb"@@ready\r?\n", BOOT_LIMIT)
+        self.run("true")    # what the shell has to say first
+
+    def run(self, command, limit=LIMIT, check=True):
+        """What a command prints. A status that is not 0 fails the case."""
+        self.number += 1
+        end = f"@@{self.number}"
+        # In two parts, so that it is not found in the command itself, should that be echoed.
+        self.console.send(f"{command}\necho @''@{self.number} $?\n".encode())
+        seen = self.console.seen
+        match = self.console.expect(rf"{end} (\d+)\r?\n".encode(), limit)
+        text = self.console.output[seen:self.console.seen - len(match[0])]
+        text = text.decode(errors="replace").replace("\r", "").strip()
+        require(match[1] == b"0" or not check,
+                f"{command!r} ended with {match[1].decode()}: {text}")
+        return text
+
+    def refuses(self, command):
+        """A command that has to fail; what it prints."""
+        self.number += 1
+        text = self.run(f"if {command} 2>&1; then echo @@done; fi", check=False)
+        require("@@done" not in text, f"{command!r} works")
+        return text
+
+    def off(self):
+        self.console.send(b"poweroff -f\n")
+        status = self.console.wait(60)
+        require(status == 0, f"after power-off it ended with status {status}")
+
+
+class Context:
+    """What a case has to work with."""
+
+    def __init__(self, args, files, work, stack):
+        self.args, self.files, self.work, self.stack = args, files, work, stack
+        self.consoles = []
+        self.share = os.path.join(work, "share")
+        os.mkdir(self.share)
+
+    def path(self, name):
+        return os.path.join(self.share, name)
+
+    def guest(self, *options, **how):
+        return Guest(self, *options, **how)
+
+    def write(self, name, text):
+        with open(self.path(name), "w", encoding="utf-8") as f:
+            f.write(text)
+
+    def read(self, name):
+        with open(self.path(name), encoding="utf-8") as f:
+            return f.read()
+
+
+def eventually(condition, text, limit=30):
+    deadline = time.monotonic() + limit
+    while not condition():
+        require(time.monotonic() < deadline, text)
+        time.sleep(0.1)
+
+
+# ---------------------------------------------------------------------------- directories
+
+def files(context):
+    """A shared directory is one file system to both sides."""
+    context.write("from-host", "host\n")
+    guest = context.guest("--share", context.share + ":files")
+    guest.run("mount -t virtiofs files /mnt")
+    require(guest.run("cat /mnt/from-host") == "host", "the host's file is another one there")
+    guest.run("cd /mnt && mkdir -p a/b && echo guest >a/b/c && ln -s b a/link && ln a/b/c hard "
+              "&& chmod 640 hard && mkfifo pipe && mv a/b/c a/b/d")
+    require(context.read("a/b/d") == "guest\n", "the guest's file is another one here")
+    require(os.readlink(context.path("a/link")) == "b", "the link points elsewhere")
+    require(os.stat(context.path("hard")).st_nlink == 2, "no hard link")
+    require(stat.S_IMODE(os.stat(context.path("a/b/d")).st_mode) == 0o640, "another mode")
+    require(stat.S_ISFIFO(os.stat(context.path("pipe")).st_mode), "no pipe")
+    # A pipe is the guest's own.
+    require(guest.run("cat pipe & echo through >pipe; wait") == "through", "the pipe")
+    require(guest.run("cat /mnt/a/link/d") == "guest", "the link is not followed")
+    # Changes on the host are seen, at the latest when the guest's knowledge has aged a second.
+    context.write("from-host", "changed\n")
+    os.unlink(context.path("hard"))
+    time.sleep(1.2)
+    require(guest.run("cat from-host; ls -1") == "changed\na\nfrom-host\npipe", "old news")
+    # Names of all kinds, and more of them than one request lists.
+    guest.run("mkdir many && cd many && i=0; while [ $i -lt 700 ]; do : >$i; i=$((i+1)); done")
+    require(guest.run("ls | wc -l") == "700", "not all names are listed")
+    require(len(os.listdir(context.path("many"))) == 700, "not all names are here")
+    guest.run("cd /mnt && rm -rf many a && touch \"$(printf 'odd \\t name \\377')\"")
+    require(b"odd \t name \xff" in os.listdir(context.path("").encode()), "the odd name is lost")
+    require(guest.run("df /mnt | tail -n 1 | grep -c files") == "1", "df does not know it")
+    guest.off()
+
+
+def archive(context):
+    """A tree of files survives the way to the guest and back."""
+    expected = {}
+    for i in range(40):
+        directory = context.path(f"in/{i % 7}/{i % 3}")
+        os.makedirs(directory, exist_ok=True)
+        data = random.Random(i).randbytes(i * i * 300)
+        with open(os.path.join(directory, f"f{i}"), "wb") as f:
+            f.write(data)
+        expected[f"{i % 7}/{i % 3}/f{i}"] = hashlib.sha256(data).hexdigest()
+    guest = context.guest("--share", context.share)
+    guest.run("mount -t virtiofs share0 /mnt && cd /mnt && tar cf all.tar in && mkdir out && "
+              "tar xf all.tar -C out", 600)
+    sums = guest.run("cd /mnt/in && find . -type f | xargs sha256sum", 600)
+    found = {line.split()[1][2:]: line.split()[0] for line in sums.splitlines()}
+    require(found == expected, "the guest reads something else")
+    for name, digest in expected.items():
+        with open(context.path("out/in/" + name), "rb") as f:
+            require(hashlib.sha256(f.read()).hexdigest() == digest, f"{name} is another one")
+    guest.run("cd / && umount /mnt && mount -t virtiofs share0 /mnt && rm -r /mnt/out", 600)
+    require(not os.path.exists(context.path("out")), "it is still there")
+    guest.off()
+
+
+def build(context):
+    """The guest builds a program in the shared directory, with the host's own compiler."""
+    if not shutil.which("gcc") or not shutil.which("make"):
+        return "no gcc or make here"
+    for path in ("/usr/bin", "/usr/lib", "/lib64", "/tmp", "/mnt"):
+        if not os.path.isdir(path) or os.stat(path).st_dev != os.stat("/").st_dev:
+            return f"{path} is not in the root file system"
+    context.write("hello.c", HELLO)
+    context.write("greeting.h", '#define GREETING "built in the guest"\n')
+    context.write("Makefile", MAKEFILE)
+    guest = context.guest("--share", "/:root,ro", "--share", context.share + ":work",
+                          "--memory", "1G")
+    guest.run("mount -t virtiofs root /host && mount -t tmpfs tmp /host/tmp && "
+              "mount -t virtiofs work /host/mnt")
+    guest.run("chroot /host /usr/bin/env PATH=/usr/bin:/bin make -C /mnt", 900)
+    require(guest.run("chroot /host /mnt/hello") == "built in the guest", "it does not run")
+    out = subprocess.run([context.path("hello")], capture_output=True, text=True, check=True)
+    require(out.stdout == "built in the guest\n", "it does not run here")
+    guest.run("chroot /host /usr/bin/env PATH=/usr/bin:/bin make -C /mnt | grep 'up to date'", 300)
+    guest.refuses("touch /host/usr/bin/new")
+    guest.off()
+    return None
+
+
+def digest_of(path):
+    digest, size = 0xcbf29ce484222325, 0
+    with open(path, "rb") as f:
+        for byte in f.read():
+            digest = ((digest ^ byte) * 0x100000001b3) & (2 ** 64 - 1)
+            size += 1
+    return f"digest {digest:016x} {size}"
+
+
+def operations(context):
+    """Random operations on files, as fsx does them, agree with the guest's memory and the host."""
+    guest = context.guest("--share", context.share)
+    guest.run("mount -t virtiofs share0 /mnt")
+    for seed in range(4):
+        found = guest.run(f"/share-guest fsx /mnt/file{seed} {seed + context.args.seed} 400", 600)
+        require(found == digest_of(context.path(f"file{seed}")), f"seed {seed}: {found}")
+    # Several at once, with the host's memory of them dropped by the guest in between.
+    found = guest.run("for i in 5 6 7; do /share-guest fsx /mnt/file$i $i 300 >/tmp/$i & done; "
+                      "sleep 1; echo 3 >/proc/sys/vm/drop_caches; wait; cat /tmp/5 /tmp/6 /tmp/7",
+                      900)
+    require(found == "\n".join(digest_of(context.path(f"file{i}")) for i in (5, 6, 7)),
+            f"several at once: {found}")
+    guest.off()
+
+
+def confinement(context):
+    """What is around the shared directory is out of reach."""
+    secret = os.path.join(context.work, "secret")
+    with open(secret, "w", encoding="utf-8") as f:
+        f.write("secret")
+    os.symlink("../secret", context.path("link"))
+    os.symlink(secret, context.path("absolute"))
+    guest = context.guest("--share", context.share, "--share", context.share + ":look,ro")
+    guest.run("mount -t virtiofs share0 /mnt && cd /mnt")
+    # A link is the guest's to follow: into its own root.
+    guest.refuses("cat link")
+    guest.refuses("cat absolute")
+    guest.run("echo mine >/secret")
+    require(guest.run("cat link") == "mine", "the link leads out")
+    guest.refuses("mknod disk b 254 0")
+    guest.refuses("mknod null c 1 3")
+    guest.run("cp /bin/busybox tool")
+    guest.refuses("chmod 4755 tool")
+    guest.run("mkdir d && mv d ../mnt/e && ls ..")
+    guest.run("umount /host 2>/dev/null; mount -t virtiofs look /host && cat /host/tool >/tmp/t")
+    for command in ("touch /host/new", "rm /host/tool", "echo >>/host/tool", "mkdir /host/m",
+                    "mv /host/tool /host/t", "ln /host/tool /host/t", "chmod 600 /host/tool",
+                    "mount -o remount,rw /host && touch /host/new"):
+        guest.refuses(command)
+    guest.off()
+    with open(secret, encoding="utf-8") as f:
+        require(f.read() == "secret", "the guest has written to what is not shared")
+    require(sorted(os.listdir(context.path(""))) == ["absolute", "e", "link", "tool"],
+            str(os.listdir(context.path(""))))
+    require(not os.stat(context.path("tool")).st_mode & stat.S_ISUID, "a setuid program")
+
+
+# ---------------------------------------------------------------------------- sockets
+
+def connect(path, limit=30):
+    deadline = time.monotonic() + limit
+    while True:
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        s.settimeout(120)
+        try:
+            s.connect(path)
+            return s
+        except OSError:
+            s.close()
+            require(time.monotonic() < deadline, f"nobody listens at {path}")
+            time.sleep(0.1)
+
+
+def receive(s, size):
+    data = b""
+    while len(data) < size:
+        more = s.recv(size - len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def vsock(context):
+    """Programs of host and guest connect to each other, both ways, and move data."""
+    path = os.path.join(context.work, "vsock")
+    guest = context.guest("--vsock", path + ",cid=77")
+    require(not stat.S_IMODE(os.stat(path).st_mode) & 0o077, "others may connect")
+    guest.run("/share-guest echo 5000 >/tmp/echo 2>&1 & while ! grep -q listening /tmp/echo; do "
+              "sleep 0.1; done")
+    data = random.Random(1).randbytes(3 << 20)
+    for turn in range(2):
+        with connect(path) as s:
+            s.sendall(b"CONNECT 5000\n")
+            require(re.fullmatch(rb"OK \d+\n", s.recv(100)), "no connection to the guest")
+            back = []
+            reader = threading.Thread(target=lambda s=s: back.append(receive(s, len(data))))
+            reader.start()
+            s.sendall(data)
+            reader.join(120)
+            require(back and back[0] == data, f"turn {turn}: not what was sent comes back")
+            s.shutdown(socket.SHUT_WR)
+            require(s.recv(1) == b"", "no end")
+    # Nobody listens there.
+    with connect(path) as s:
+        s.sendall(b"CONNECT 5001\n")
+        require(s.recv(100) == b"", "connected to nobody")
+    guest.refuses("/share-guest send 6000 </dev/null")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(path + "_6000")
+        listener.listen()
+        got = []
+
+        def serve():
+            s, _ = listener.accept()
+            with s:
+                data = b""
+                while more := s.recv(65536):
+                    data += more
+                got.append(data)
+                s.sendall(b"answer\n")
+
+        server = threading.Thread(target=serve)
+        server.start()
+        require(guest.run("(echo question; dd if=/dev/zero bs=64k count=20 2>/dev/null) | "
+                          "/share-guest send 6000") == "answer", "no answer for the guest")
+        server.join(30)
+        require(got == [b"question\n" + bytes(20 << 16)], "not what the guest sent")
+    guest.off()
+    require(not os.path.exists(path), "the socket is still there")
+
+
+def channels(context):
+    """Named ports of the console, as the guest agent has one."""
+    agent, other = (os.path.join(context.work, name) for name in ("agent", "other"))
+    guest = context.guest("--channel", f"org.qemu.guest_agent.0={agent}", "--channel",
+                          f"other={other}")
+    names = guest.run("cat /sys/class/virtio-ports/*/name").split()
+    require(sorted(names) == ["org.qemu.guest_agent.0", "other"], f"ports: {names}")
+    port = guest.run("cd /sys/class/virtio-ports; for p in *; do grep -q agent $p/name && echo $p; "
+                     "done; cd /")
+    # An agent of a few lines: it answers each line that it reads. Nothing is at the end of the
+    # port while nobody is at ours.
+    guest.run(f"(exec 3<>/dev/{port}; while :; do read line <&3 && echo \"got $line\" >&3 || "
+              "sleep 0.1; done) & sleep 1")
+    with connect(agent) as s:
+        for i in range(20):
+            line = f"line {i} {'x' * (i * 50 + 1)}\n".encode()
+            s.sendall(line)
+            answer = receive(s, len(line) + 4)
+            require(answer == b"got " + line, f"line {i}: {answer}")
+    with connect(agent) as s:
+        s.sendall(b"again\n")
+        require(receive(s, 10) == b"got again\n", "not after another has connected")
+    guest.off()
+    # As the console itself, with the same device.
+    kernel = context.files.get("linux-image-cloud-amd64")
+    with Console([context.args.anykvm, "run", "--accel", "soft", "--kernel", kernel[0], "--initrd",
+                  kernel[1], "--cmdline", "console=hvc0 quiet panic=-1", "--channel",
+                  f"other={other}"], rows=33, columns=99) as console:
+        context.consoles.append(console)
+        console.expect(rb"@@ready\r?\n", BOOT_LIMIT)
+        console.send(b"echo @''@size $(stty size) $(cat /sys/class/virtio-ports/vport*p1/name)\n")
+        console.expect(rb"@@size 33 99 other\r?\n", 60)
+        console.send(b"poweroff -f\n")
+        require(console.wait(60) == 0, "it does not end well")
+
+
+# ---------------------------------------------------------------------------- memory, watchdog
+
+def shared_memory(pid):
+    with open(f"/proc/{pid}/status", encoding="utf-8") as f:
+        return int(re.search(r"RssShmem:\s+(\d+)", f.read())[1]) >> 10
+
+
+def balloon(context):
+    """The guest gives back what it frees, and keeps no more than it is told."""
+    guest = context.guest("--balloon=400M")
+
+    def given():
+        return int(guest.run("grep balloon_inflate /proc/vmstat").split()[1]) >> 8
+
+    guest.run("mount -t tmpfs tmp /mnt && dd if=/dev/zero of=/mnt/f bs=1M count=200 2>/dev/null")
+    used = shared_memory(guest.console.pid)
+    require(used > 220, f"200 MiB written, but only {used} MiB in use")
+    guest.run("insmod /modules/virtio_balloon.ko")
+    eventually(lambda: given() == 112, f"{given()} MiB given back, and not 112", 60)
+    guest.run("rm /mnt/f")
+    eventually(lambda: shared_memory(guest.console.pid) < used - 120,
+               f"{shared_memory(guest.console.pid)} of {used} MiB are still in use", 60)
+    # What was given back is there again when it is needed.
+    guest.run("dd if=/dev/zero bs=1M count=200 2>/dev/null | tr '\\0' x >/mnt/f")
+    require(guest.run("sha256sum </mnt/f").split()[0] ==
+            hashlib.sha256(b"x" * (200 << 20)).hexdigest(), "memory with holes")
+    guest.off()
+
+
+def watchdog(context):
+    """A guest that hangs is reset, and knows why; or it is paused, or switched off."""
+    package = "linux-image-amd64"
+    if not context.files.get(package):
+        return f"no package {package}"
+    guest = context.guest("--watchdog", package=package)
+    load = "insmod /modules/watchdog.ko && insmod /modules/i6300esb.ko heartbeat=2"
+    guest.run(load)
+    guest.run("exec 3>/dev/watchdog; for i in 1 2 3 4; do echo >&3; sleep 1; done")
+    # No more of that.
+    guest.console.send(b"while :; do :; done\n")
+    guest.console.expect(rb"watchdog has expired: it is reset", 60)
+    guest.ready()
+    guest.run(load)
+    require(guest.run("cat /sys/class/watchdog/watchdog0/bootstatus") == "32",
+            "it does not know why it was reset")
+    guest.off()
+    guest = context.guest("--watchdog=poweroff", package=package)
+    guest.run(load + " nowayout=1")
+    guest.console.send(b"exec 3>/dev/watchdog; echo a >&3; while :; do :; done\n")
+    guest.console.expect(rb"watchdog has expired: it is switched off", 60)
+    require(guest.console.wait(60) == 0, "it does not end")
+    return None
+
+
+# ---------------------------------------------------------------------------- main
+
+CASES = (files, archive, build, operations, confinement, vsock, channels, balloon, watchdog)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--anykvm", required=True)
+    parser.add_argument("--helper", required=True, help="share-guest, statically linked")
+    parser.add_argument("--engine", help="--cpu-engine of anykvm run")
+    parser.add_argument("--seed", type=int, default=1, help="for random operations")
+    parser.add_argument("--verbose", action="store_true", help="show consoles of what fails")
+    parser.add_argument("cases", nargs="*")
+    args = parser.parse_args()
+    args.anykvm = os.path.realpath(args.anykvm)
+    args.helper = os.path.realpath(args.helper)
+    tap = Tap()
+    with tempfile.TemporaryDirectory(prefix="anykvm-share-") as work:
+        shared = Files(args, work)
+        if not shared.get("linux-image-cloud-amd64"):
+            tap.skip("sharing", "the packages linux-image-cloud-amd64 and busybox-static cannot "
+                     "be had")
+            return tap.finish()
+        for case in CASES:
+            if args.cases and case.__name__ not in args.cases:
+                continue
+            directory = tempfile.mkdtemp(dir=work)
+            begun = time.monotonic()
+            with contextlib.ExitStack() as stack:
+                context = Context(args, shared, directory, stack)
+                try:
+                    skipped = case(context)
+                    if skipped:
+                        tap.skip(case.__name__, skipped)
+                    else:
+                        tap.result(True, f"{case.__name__} ({time.monotonic() - begun:.0f} s)")
+                except (Failed, Ended, Timeout, OSError, subprocess.CalledProcessError) as problem:
+                    tap.result(False, case.__name__, [str(problem)])
+                    for console in context.consoles:
+                        for line in console.tail(60 if args.verbose else 12):
+                            tap.note("| " + line)
+        return tap.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
