@@ -198,8 +198,9 @@ static void cancelled(void)
 	CHECK_EQ(pthread_cancel(thread), 0);
 	CHECK_EQ(pthread_join(thread, &result), 0);
 	CHECK(result == PTHREAD_CANCELED);
+	/* On a busy machine it has not got there. */
 	KVM(vcpu->fd, KVM_GET_MP_STATE, &state);
-	CHECK_EQ(state.mp_state, KVM_MP_STATE_HALTED);
+	CHECK(state.mp_state == KVM_MP_STATE_HALTED || state.mp_state == KVM_MP_STATE_RUNNABLE);
 	irq_line(vcpu->vm, 5, 1);
 	run_to_pass(vcpu);
 }
