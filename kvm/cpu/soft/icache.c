@@ -192,7 +192,44 @@ void soft_icache_doubt_page(struct x86_cpu *c, u64 host)
 	}
 }
 
-/* Decodes from host on into b, within the page. Zero instructions: the first cannot be kept. */
+/* The bytes behind lin's page, where they may be fetched without further ado; NULL where not. */
+static const u8 *next_page(struct x86_cpu *c, u64 lin)
+{
+	u64 next = ((lin | ~PAGE_MASK) + 1) & c->lin_mask;
+	struct x86_tlb_entry *e = x86_tlb_slot(c, next);
+
+	return x86_tlb_hit(c, next, 1, e->ex) ? (u8 *)(next + e->addend) : NULL;
+}
+
+bool soft_crosses(struct x86_cpu *c, const struct soft_block *b, u64 lin)
+{
+	const u8 *rest = next_page(c, lin);
+
+	return rest && !memcmp(block_bytes(b) + b->bytes, rest, b->cross);
+}
+
+/* The first instruction is longer than the page, of which `room` bytes are there. */
+static void decode_crossing(struct x86_cpu *c, struct soft_block *b, u8 *bytes, u32 room)
+{
+	u64 lin = c->mode == X86_MODE_64 ? c_rip(c) : (u32)(c_rip(c) + c->seg[X86_SEG_CS].base);
+	const u8 *rest = next_page(c, lin);
+	int len;
+
+	if (!rest || ((lin ^ b->host) & ~PAGE_MASK))
+		return;
+	memcpy(bytes + room, rest, 15 - room);
+	len = x86_decode(c->decoder, bytes, 15, c->mode, c->features, &b->insn[0]);
+	if (len <= (int)room)
+		return;
+	soft_bind_insn(c, &b->insn[0]);
+	b->n = 1;
+	b->bytes = room;
+	b->cross = len - room;
+	memcpy(&b->insn[1], bytes, len);
+}
+
+/* Decodes from host on into b, within the page, or the first instruction alone. Zero instructions: that cannot be
+ * kept. */
 static void decode_block(struct x86_cpu *c, u64 host, struct soft_block *b)
 {
 	u32 room = PAGE_SIZE - (host & ~PAGE_MASK), at = 0;
@@ -200,7 +237,7 @@ static void decode_block(struct x86_cpu *c, u64 host, struct soft_block *b)
 
 	b->host = host;
 	b->mode = c->mode;
-	b->n = 0;
+	b->n = b->cross = 0;
 	while (b->n < SOFT_BLOCK_MAX && at < room) {
 		struct x86_insn *i = &b->insn[b->n];
 		u32 n = min(room - at, 15u);
@@ -209,6 +246,10 @@ static void decode_block(struct x86_cpu *c, u64 host, struct soft_block *b)
 		/* A copy: another vCPU may write the page while it is decoded. */
 		memcpy(bytes + at, (void *)(host + at), n);
 		len = x86_decode(c->decoder, bytes + at, n, c->mode, c->features, i);
+		if (len == 0 && !at && room < 15) {
+			decode_crossing(c, b, bytes, room);
+			return;
+		}
 		if (len <= 0)
 			break;
 		soft_bind_insn(c, i);
@@ -258,7 +299,7 @@ struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host)
 	if (!b->n)
 		return NULL;
 	soft_stats_decoded(&((struct soft_vcpu *)c->soft)->stats, b->n, b->bytes);
-	arena_take(ic, sizeof(*b) + b->n * sizeof(b->insn[0]) + b->bytes);
+	arena_take(ic, sizeof(*b) + b->n * sizeof(b->insn[0]) + b->bytes + b->cross);
 	b->epoch = ic->epoch;
 	b->jit_slot = b->jit_host = NULL;
 	b->runs = 0;

@@ -323,7 +323,9 @@ static __always_inline int run_block(struct x86_cpu *c, u8 shadow)
 	}
 	if (unlikely(c->seg_check & BIT(X86_SEG_CS)) && c->mode != X86_MODE_64 &&
 	    (c_rip(c) > c->seg[X86_SEG_CS].limit ||
-	     c->seg[X86_SEG_CS].limit - c_rip(c) < b->bytes - 1u))
+	     c->seg[X86_SEG_CS].limit - c_rip(c) < b->bytes + b->cross - 1u))
+		return run_one(c);
+	if (unlikely(b->cross) && !soft_crosses(c, b, lin))
 		return run_one(c);
 
 	if (s->jit && !shadow && run_translated(c, b, &next))

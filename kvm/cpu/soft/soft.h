@@ -32,7 +32,8 @@ struct soft_block {
 	u64 host;
 	u32 mode;			/* X86_MODE_* */
 	u16 n;				/* instructions */
-	u16 bytes;
+	u16 bytes;			/* of this page */
+	u8 cross;			/* and of the next one, for a single instruction across both: see soft_crosses */
 	u32 epoch;			/* the one it was last compared in */
 	struct soft_block *hash_next;
 	struct soft_block *page_next;	/* others from the same page */
@@ -105,6 +106,9 @@ void soft_icache_free(struct soft_icache *ic);
 struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host);
 /* The block, if there is one. Nothing is compared. */
 struct soft_block *soft_icache_peek(struct x86_cpu *c, u64 host);
+/* b's instruction begins at lin's end of a page: is the rest what the next linear address says? Asked each time
+ * before it runs, since nothing else is known of that page. False: it is not, or the TLB does not know. */
+bool soft_crosses(struct x86_cpu *c, const struct soft_block *b, u64 lin);
 /* Does the block still say what memory says? If not, it is forgotten. */
 bool soft_icache_check(struct x86_cpu *c, struct soft_block *b);
 /* The same for all blocks of b's page, of which the translated ones jump to each other unasked. */

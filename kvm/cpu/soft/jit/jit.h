@@ -39,6 +39,7 @@ struct soft_jit {
 	/* In the writable mapping. */
 	u8 *enter, *leave, *call, *call_flags, *ready;
 	u8 *lookup[2];			/* by half of the address space */
+	u8 *crosses;
 	struct jit_target targets[1 << JIT_TARGET_BITS];
 	const struct x86_insn *insn;	/* that stopped translated code */
 	struct soft_block *from;	/* whose edge was not linked when it was taken; NULL: none */
@@ -89,6 +90,8 @@ int jit_exec(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b);
 int jit_exec_flags(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b);
 /* The code at a linear address that the target table does not name. NULL: the loop has to see to it. */
 void *jit_find(struct x86_cpu *c, u64 lin);
+/* soft_crosses for b, which is in the page that is running. */
+long jit_crosses(struct x86_cpu *c, const struct soft_block *b);
 /* Before a vector instruction: may it run, and is MXCSR the guest's? If not so, the handler has done it. */
 int jit_ready(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b);
 

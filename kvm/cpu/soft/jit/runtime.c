@@ -199,6 +199,11 @@ void *jit_find(struct x86_cpu *c, u64 lin)
 	return b->jit_slot;
 }
 
+long jit_crosses(struct x86_cpu *c, const struct soft_block *b)
+{
+	return soft_crosses(c, b, c->jit.page + (b->host & ~PAGE_MASK));
+}
+
 int jit_exec(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b)
 {
 	struct soft_vcpu *s = c->soft;

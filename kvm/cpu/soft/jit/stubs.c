@@ -45,12 +45,27 @@ static void emit_call_stub(struct soft_jit *j, struct emit *e, jit_call_fn *fn)
 	e_jmp_to(e, j->leave);
 }
 
+/* Calls C with the vCPU and RDX; the guest's registers and RDX survive. RAX is what it returns, RCX is lost. */
+static void emit_call_c(struct emit *e, u64 fn)
+{
+	/* What C code may lose. Seven, for the stack's alignment behind one call. */
+	static const u8 lost[] = { H_RDX, H_RSI, H_RDI, H_R8, H_R9, H_R10, H_R11 };
+
+	for (u32 n = 0; n < ARRAY_SIZE(lost); n++)
+		push_pop(e, lost[n], false);
+	e_lea(e, 8, H_RDI, loc_mem(H_RBP, -BIAS));
+	e_mov(e, 8, H_RSI, H_RDX);
+	e_mov_imm64(e, H_RAX, fn);
+	e_op(e, 0xff, 4, 2, loc_reg(H_RAX));
+	for (int n = ARRAY_SIZE(lost) - 1; n >= 0; n--)
+		push_pop(e, lost[n], true);
+	e8(e, 0xc3);
+}
+
 /* RDX: linear address, in that half of the address space. RAX: its code, 0 where it is not known or somebody
  * wants attention. RCX is lost. */
 static void emit_lookup_stub(struct emit *e, int half)
 {
-	/* What C code may lose: guest registers and the address. Seven, for the stack's alignment. */
-	static const u8 lost[] = { H_RDX, H_RSI, H_RDI, H_R8, H_R9, H_R10, H_R11 };
 	u8 *miss[3];
 
 	e_alu_imm(e, 7, 4, C(attention), 0);
@@ -83,15 +98,7 @@ static void emit_lookup_stub(struct emit *e, int half)
 	e8(e, 0xc3);
 	/* Not in the table: perhaps only since a new epoch began. */
 	e_land(e, miss[2]);
-	for (u32 n = 0; n < ARRAY_SIZE(lost); n++)
-		push_pop(e, lost[n], false);
-	e_lea(e, 8, H_RDI, loc_mem(H_RBP, -BIAS));
-	e_mov(e, 8, H_RSI, H_RDX);
-	e_mov_imm64(e, H_RAX, (u64)jit_find);
-	e_op(e, 0xff, 4, 2, loc_reg(H_RAX));
-	for (int n = ARRAY_SIZE(lost) - 1; n >= 0; n--)
-		push_pop(e, lost[n], true);
-	e8(e, 0xc3);
+	emit_call_c(e, (u64)jit_find);
 	e_land(e, miss[0]);
 	e_land(e, miss[1]);
 	e_rr(e, 0x33, 4, H_RAX, H_RAX);
@@ -127,4 +134,6 @@ void jit_emit_stubs(struct soft_jit *j, struct emit *e)
 		j->lookup[half] = e->p;
 		emit_lookup_stub(e, half);
 	}
+	j->crosses = e->p;
+	emit_call_c(e, (u64)jit_crosses);
 }

@@ -264,14 +264,15 @@ static void go_on(struct tr *t, s32 at, bool branch)
 	}
 	flags_to_slot(t);
 	t->flags = IN_SLOT;
-	if (!branch) {
-		/* It runs off the page's end: the loop knows the way. */
-		set_rip(&t->e, t->word, at);
-		leave(t, JIT_NEXT);
-		return;
-	}
 	page_plus(t, H_RDX, at);
-	find_code(t);
+	if (branch) {
+		find_code(t);
+	} else {
+		/* It runs off the page's end, which is no instruction: the loop knows the way. */
+		e_call_to(&t->e, t->j->lookup[t->half]);
+		e_rr(&t->e, 0x85, 8, H_RAX, H_RAX);
+		unlinked(t, e_jcc(&t->e, 4), at, false);
+	}
 	go_to(t);
 }
 
@@ -1213,6 +1214,7 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, s
 			     kd[k].kind != K_VZEROUPPER;
 		break;
 	}
+	slot_first |= b->cross;
 	t.entry[slot_first] = e->p;
 	if (slot_first)
 		save_flags(e);
@@ -1220,6 +1222,12 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, s
 		load_flags(e);
 	t.entry[!slot_first] = e->p;
 	t.flags = slot_first ? IN_SLOT : IN_HOST;
+	if (b->cross) {
+		e_mov_imm64(e, H_RDX, (u64)b);
+		e_call_to(e, j->crosses);
+		e_rr(e, 0x85, 4, H_RAX, H_RAX);
+		unlinked(&t, e_jcc(e, 4), t.at, false);
+	}
 	if (vector_loop(&t, kd)) {
 		jit_move_vectors(&t, t.loop_used, false);
 		t.cached = t.loop_used;
