@@ -13,6 +13,12 @@
 
 #define PS_TIMEOUT_MS	2000
 
+/* A machine that nobody gave a name, whose process was killed: nobody will ask for what is left. */
+static bool is_refuse(const char *name)
+{
+	return !strncmp(name, "vm-", 3) && name[3] && !name[3 + strspn(name + 3, "0123456789")];
+}
+
 /* What is to be said of a machine: what it says itself, or what is known of it without. */
 static json_t *describe(const struct command *command, const char *name)
 {
@@ -41,6 +47,13 @@ static json_t *describe(const struct command *command, const char *name)
 		status = client_read_json(&c, RUNDIR_ENDED);
 		if (!json_is_object(status)) {
 			json_decref(status);
+			status = NULL;
+		}
+		if (!status && is_refuse(name) && !rundir_remove(name, NULL)) {
+			client_close(&c);
+			return NULL;
+		}
+		if (!status) {
 			status = json_pack("{s:s, s:s}", "name", name, "state", "died");
 		}
 	}

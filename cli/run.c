@@ -317,15 +317,23 @@ static int run(struct run_options *opt, char *reason, size_t size)
 /* From a configuration to the machine's end. */
 static int start(struct run_options *opt)
 {
-	char reason[512] = "it could not be started";
+	char reason[512] = "";
 	int ret;
 
-	if (running_begin(&opt->running, &opt->config, opt->detach, &ret) == RUNNING_HERE) {
+	ret = running_describe(&opt->running, &opt->config);
+	if (ret)
+		return ret;
+	/* The name first: what belongs to it is used in what follows. */
+	ret = running_claim(&opt->running, &opt->config, opt->config.name || opt->detach);
+	if (!ret)
+		ret = complete(opt);
+	if (!ret && running_begin(&opt->running, &opt->config, opt->detach, &ret) == RUNNING_HERE) {
 		ret = choose_provider(opt);
 		if (!ret)
 			ret = run(opt, reason, sizeof(reason));
 	}
-	running_end(&opt->running, &opt->config, ret, reason);
+	running_end(&opt->running, &opt->config, ret, *reason ? reason : NULL);
+	running_forget(&opt->running);
 	return ret;
 }
 
@@ -339,10 +347,8 @@ static int run_main(int argc, char **argv)
 		ret = cli_finish_output(&command_run);
 	else if (!ret && opt.print_config)
 		ret = config_write(&opt.config);
-	else if (!ret && !(ret = running_describe(&opt.running, &opt.config)) &&
-		 !(ret = complete(&opt)))
+	else if (!ret)
 		ret = start(&opt);
-	running_forget(&opt.running);
 	config_free(&opt.config);
 	return ret;
 }

@@ -18,11 +18,14 @@
 
 /* ------------------------------------------------------------------ the directory */
 
-static int claim(struct running *r, struct config *c, bool needed)
+int running_claim(struct running *r, const struct config *c, bool needed)
 {
 	struct vmm_error error = { "" };
 	int err;
 
+	r->ready_fd = -1;
+	r->unnamed = !c->name;
+	r->started = loop_now();
 	snprintf(r->name, sizeof(r->name), "vm-%d", getpid());
 	err = rundir_claim(&r->dir, c->name ? c->name : r->name, &error);
 	r->claimed = !err;
@@ -157,16 +160,13 @@ failed:
 
 enum running_begun running_begin(struct running *r, struct config *c, bool detach, int *status)
 {
-	r->ready_fd = -1;
-	r->unnamed = !c->name;
-	r->started = loop_now();
-	*status = claim(r, c, c->name || detach);
-	if (!*status && r->claimed)
-		*status = add_vsock(r, c);
-	if (!*status && r->claimed)
-		set_control(r, c, detach);
+	*status = CLI_OK;
+	if (!r->claimed)
+		return RUNNING_HERE;
+	*status = add_vsock(r, c);
 	if (*status)
 		return RUNNING_FAILED;
+	set_control(r, c, detach);
 	return detach ? detach_process(r, c, status) : RUNNING_HERE;
 }
 
@@ -193,12 +193,14 @@ static void leave_word(const struct running *r, const struct config *c, int stat
 
 void running_end(struct running *r, const struct config *c, int status, const char *reason)
 {
-	if (r->claimed && !r->unnamed)
+	bool keep = !r->unnamed && reason;
+
+	if (r->claimed && keep)
 		leave_word(r, c, status, reason);
 	if (r->claimed) {
 		rundir_release(&r->dir);
-		if (r->unnamed)
-			rundir_remove(r->control.name, NULL);
+		if (!keep)
+			rundir_remove(c->name ? c->name : r->name, NULL);
 	}
 	if (r->ready_fd >= 0)
 		close(r->ready_fd);

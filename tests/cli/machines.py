@@ -281,6 +281,14 @@ def beginnings(suite):
     suite.quiet("it can be killed", "kill", name)
     suite.check("and leaves nothing behind",
                 not os.listdir(os.path.join(suite.run_dir, "anykvm")))
+    name = suite.run("run", *suite.options, "--detach").stdout.strip()
+    os.kill(next(machine["pid"] for machine in json.loads(suite.run("ps", "--json").stdout)
+                 if machine["name"] == name), signal.SIGKILL)
+    deadline = time.monotonic() + LIMIT
+    while suite.state(name) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    suite.check("what is left of one that was killed is cleared away",
+                not os.listdir(os.path.join(suite.run_dir, "anykvm")))
     with subprocess.Popen([suite.anykvm, "run", *suite.options, "--name", "e"],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE) as process:
