@@ -67,13 +67,14 @@ static void show_code(const u8 *code, size_t n, u32 bits, u64 addr)
 	char hex[HEX_SIZE], text[128];
 
 	for (size_t at = 0; at < n; ) {
-		u32 len = os_disassemble(code + at, n - at, bits, addr + at, text, sizeof(text));
+		unsigned long long where = addr + at;
+		u32 len = os_disassemble(code + at, n - at, bits, where, text, sizeof(text));
 
 		if (!len) {
 			len = min(n - at, (size_t)16);
 			text[0] = 0;
 		}
-		os_show("    %016llx  %-30s %s", (unsigned long long)(addr + at), hex_of(code + at, len, hex), text);
+		os_show("    %016llx  %-30s %s", where, hex_of(code + at, len, hex), text);
 		at += len;
 	}
 }
