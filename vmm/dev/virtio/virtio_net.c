@@ -65,6 +65,7 @@ struct virtio_net {
 	uint32_t vlans[VLANS / 32];
 	uint8_t mac[ETH_ALEN];		/* as it reads in the configuration */
 
+	bool link_up;			/* the backend's, read on the loop thread */
 	bool announce;			/* the guest shall tell the network where it is now */
 	bool changed;			/* the driver has not been told of a new status */
 
@@ -572,7 +573,7 @@ static void process_control(struct virtio_net *net, unsigned int queue)
 
 static void update_status(struct virtio_net *net)
 {
-	uint16_t status = net->backend->link_up ? VIRTIO_NET_S_LINK_UP : 0;
+	uint16_t status = net->link_up ? VIRTIO_NET_S_LINK_UP : 0;
 
 	if (net->announce && virtio_has_feature(&net->vdev, VIRTIO_NET_F_GUEST_ANNOUNCE))
 		status |= VIRTIO_NET_S_ANNOUNCE;
@@ -587,6 +588,7 @@ static void net_link_changed(void *front)
 	struct virtio_net *net = front;
 
 	pthread_mutex_lock(net->vdev.lock);
+	net->link_up = net->backend->link_up;
 	update_status(net);
 	/* While paused, nothing; process() is called when that is over. */
 	if (virtio_is_running(&net->vdev))
@@ -607,6 +609,7 @@ static int net_start(struct virtio_device *vdev)
 {
 	struct virtio_net *net = to_net(vdev);
 
+	net->link_up = net->backend->link_up;
 	net_attach(net->backend, &front, net);
 	return 0;
 }
