@@ -33,6 +33,30 @@ slot_readonly:
 	movl	$0x600d, MOVABLE + 4
 	PASS
 
+	/*
+	 * Flash memory with code in it: a write is a command, after which the chip answers with its status
+	 * until the command FFh makes it memory again. Each round has other code.
+	 */
+	.globl	slot_flash
+slot_flash:
+	xorl	%r12d, %r12d
+1:	movl	$5000, %ecx
+2:	movl	$MOVABLE + 0x1000, %ebx
+	xorl	%eax, %eax
+	call	*%rbx
+	subl	%r12d, %eax
+	IS32(0, %eax)
+	decl	%ecx
+	jnz	2b
+	movb	$0x40, MOVABLE + 0x1000
+	movl	MOVABLE + 0x1000, %eax
+	IS32(0x80808080, %eax)
+	movb	$0xff, MOVABLE
+	incl	%r12d
+	cmpl	$4, %r12d
+	jne	1b
+	PASS
+
 #define LOG_PAGES	200
 
 	.globl	slot_dirty

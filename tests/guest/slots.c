@@ -136,6 +136,36 @@ static void read_only(void)
 	CHECK_EQ(host[1], 0x600d);
 }
 
+/* As VMMs do flash: a read-only slot, which goes while the chip has a command to do. */
+static void flash(void)
+{
+	struct vcpu *vcpu = guest(0, MODE_LONG, "slot_flash");
+	struct kvm_run *r = vcpu->run;
+	uint8_t *host = host_memory(0x2000);
+
+	NEED_CAP(vcpu->vm, KVM_CAP_READONLY_MEM);
+	/* mov $round, %eax; ret */
+	memcpy(host + 0x1000, "\xb8\0\0\0\0\xc3", 6);
+	for (unsigned int round = 0; round < 4; round++) {
+		host[0x1001] = round;
+		CHECK_EQ(slot(vcpu->vm, 1, MOVABLE, 0x2000, host, KVM_MEM_READONLY), 0);
+		run_to_exit(vcpu, KVM_EXIT_MMIO);
+		CHECK_EQ(r->mmio.is_write, 1);
+		CHECK_EQ(r->mmio.phys_addr, MOVABLE + 0x1000);
+		CHECK_EQ(r->mmio.data[0], 0x40);
+		CHECK_EQ(slot(vcpu->vm, 1, MOVABLE, 0, host, KVM_MEM_READONLY), 0);
+		run_to_exit(vcpu, KVM_EXIT_MMIO);
+		CHECK_EQ(r->mmio.is_write, 0);
+		CHECK_EQ(r->mmio.phys_addr, MOVABLE + 0x1000);
+		memset(r->mmio.data, 0x80, sizeof(r->mmio.data));
+		run_to_exit(vcpu, KVM_EXIT_MMIO);
+		CHECK_EQ(r->mmio.is_write, 1);
+		CHECK_EQ(r->mmio.phys_addr, MOVABLE);
+		CHECK_EQ(r->mmio.data[0], 0xff);
+	}
+	run_to_pass(vcpu);
+}
+
 /* ---- Dirty logging --------------------------------------------------------------------- */
 
 #define LOG_PAGES	200
@@ -423,6 +453,7 @@ const struct test slot_tests[] = {
 	  overlap },
 	{ "slots", "read_only", "a read-only slot: writes are MMIO exits, reads and code memory",
 	  read_only },
+	{ "slots", "flash", "a read-only slot with code that goes, changes and comes back", flash },
 	{ "slots", "dirty_log", "the dirty log: what was written since it was last asked for",
 	  dirty_log },
 	{ "slots", "dirty_log_later", "logging switched on after the guest has written",
