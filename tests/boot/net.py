@@ -210,6 +210,15 @@ class Context:
         self.stack.callback(server.shutdown)
         return server.server_address[1]
 
+    def serve_files(self, inside, directory):
+        """Serves a directory with DATA in it as data, in a namespace, at port 8080."""
+        with open(os.path.join(directory, "data"), "wb") as f:
+            f.write(DATA)
+        server = subprocess.Popen([*inside, sys.executable, "-m", "http.server", "-d", directory,
+                                   "8080"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.stack.callback(server.wait)
+        self.stack.callback(server.kill)
+
     def namespace(self):
         """A network namespace, as a prefix of commands."""
         name = f"anykvm-test-{os.getpid()}-{len(self.guests)}"
@@ -444,6 +453,37 @@ def bridge(context):
     require("anykvm" not in context.run(*inside, "ip", "-br", "link"), "a device is left behind")
 
 
+# Opens a tap device as descriptor 9 and becomes another program. Its frames have no headers.
+OPEN_TAP = """
+import fcntl, os, struct, subprocess, sys
+fd = os.open("/dev/net/tun", os.O_RDWR)
+fcntl.ioctl(fd, 0x400454ca, struct.pack("16sH22x", b"tap3", 0x1002))
+subprocess.run(["ip", "addr", "add", "192.168.77.9/24", "dev", "tap3"], check=True)
+subprocess.run(["ip", "link", "set", "tap3", "up"], check=True)
+os.dup2(fd, 9)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def descriptor(context):
+    """A tap device that is passed as a descriptor, and knows nothing of offloads."""
+    inside = context.namespace()
+    guest = context.guest("--net", "tap,fd=9", within=[*inside, sys.executable, "-c",
+                                                       OPEN_TAP]).ready()
+    context.serve_files(inside, context.work)
+    guest.address("192.168.77.1/24")
+    guest.run("ping -c 3 192.168.77.9")
+    require(guest.fetch_digest("http://192.168.77.9:8080/data") == DIGEST, "other bytes")
+    guest.run("mkdir /www && dd if=/dev/urandom of=/www/data bs=1k count=4099 2>/dev/null")
+    guest.run("httpd -h /www")
+    text = context.run(*inside, "busybox", "wget", "-q", "-O", os.path.join(context.work, "got"),
+                       "http://192.168.77.1/data")
+    with open(os.path.join(context.work, "got"), "rb") as f:
+        require(hashlib.sha256(f.read()).hexdigest() ==
+                guest.run("sha256sum </www/data").split()[0], f"other bytes: {text}")
+    guest.off()
+
+
 def passt(context):
     """passt: the host's own network, without privilege."""
     inside = context.namespace()
@@ -456,15 +496,7 @@ def passt(context):
     context.stack.callback(shutil.rmtree, place)
     os.chmod(place, 0o777)
     path = os.path.join(place, "socket")
-    server = subprocess.Popen([*inside, sys.executable, "-c",
-                               "import http.server, os; os.chdir('/www'); "
-                               "http.server.test(http.server.SimpleHTTPRequestHandler, port=8080)"
-                               .replace("/www", place)],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    context.stack.callback(server.wait)
-    context.stack.callback(server.kill)
-    with open(os.path.join(place, "data"), "wb") as f:
-        f.write(DATA)
+    context.serve_files(inside, place)
     daemon = subprocess.Popen([*inside, "passt", "-f", "--socket", path],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     context.stack.callback(daemon.wait)
@@ -503,6 +535,7 @@ CASES = {
     "user": (user, never), "restricted": (restricted, never), "names": (names, needs_root),
     "socket-path": (socket_path, never), "socket-tcp": (socket_tcp, never),
     "qemu": (qemu_peer, needs("qemu-system-x86_64")), "bridge": (bridge, needs_root),
+    "descriptor": (descriptor, lambda: needs_root() or needs("busybox")()),
     "passt": (passt, lambda: needs_root() or needs("passt")()),
 }
 
