@@ -19,8 +19,8 @@
 static int check_tag(const struct config_where *where, const void *target, const char *text)
 {
 	if (!*text || strlen(text) > MAX_TAG)
-		return config_fail(where, "'%s' cannot be a tag: give 1 to %d bytes, without a colon",
-				   text, MAX_TAG);
+		return config_fail(where, "'%s' cannot be a tag: give 1 to %d bytes, without a "
+				   "colon", text, MAX_TAG);
 	return CLI_OK;
 }
 
@@ -193,8 +193,8 @@ static int finish_shares(struct config *c)
 	const struct config_where where = { .path = "--balloon" };
 
 	if (c->vm.balloon && c->vm.balloon->size > c->vm.memory)
-		return config_fail(&where, "the guest cannot keep more than the memory it has: name "
-				   "a smaller size, or give more --memory");
+		return config_fail(&where, "the guest cannot keep more than the memory it has: "
+				   "name a smaller size, or give more --memory");
 	return CLI_OK;
 }
 

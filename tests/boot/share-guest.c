@@ -2,9 +2,9 @@
 /*
  * What the guest of share.py runs, where busybox has nothing for it:
  *
- *	share-guest fsx FILE SEED STEPS		random operations on a file, against a copy in memory
+ *	share-guest fsx FILE SEED STEPS		random operations, against a copy in memory
  *	share-guest echo PORT			gives back what it is sent, by AF_VSOCK
- *	share-guest send PORT			sends its input to the host's port, prints the answer
+ *	share-guest send PORT			sends its input to the host, prints the answer
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -90,7 +90,9 @@ static void name_pages(unsigned int queue, const uint32_t *pfns, unsigned int co
 static void inflating(void **state)
 {
 	const uint32_t first = PAGES / PAGE;
-	const uint32_t some[] = { first + 3, first + 4, first + 5, first + 9, first + 8, first + 9 };
+	const uint32_t some[] = {
+		first + 3, first + 4, first + 5, first + 9, first + 8, first + 9,
+	};
 
 	driver_start(&d, ALL, QUEUES);
 	assert_true(is_present(PAGES + 3 * PAGE));
@@ -108,7 +110,8 @@ static void hostile_pages(void **state)
 	static uint32_t pfns[1 << 16];
 	const uint32_t first = PAGES / PAGE, last = FAKE_MEMORY / PAGE - 1;
 	const uint32_t bad[] = {
-		UINT32_MAX, last + 1, 0xc0000, 0xfee00, first + 1, UINT32_MAX - 1, UINT32_MAX, 0x100000,
+		UINT32_MAX, last + 1, 0xc0000, 0xfee00, first + 1, UINT32_MAX - 1, UINT32_MAX,
+		0x100000,
 	};
 	struct driver_buffer b = { LIST, 0, false };
 
@@ -183,7 +186,9 @@ static void fill_statistics(uint64_t value, unsigned int count)
 	struct driver_buffer b = { LIST, (uint32_t)(count * sizeof(*stat)), false };
 
 	for (unsigned int i = 0; i < count; i++)
-		stat[i] = (struct virtio_balloon_stat){ .tag = (uint16_t)(i * 5), .val = value + i };
+		stat[i] = (struct virtio_balloon_stat){
+			.tag = (uint16_t)(i * 5), .val = value + i,
+		};
 	driver_add(&d, STATISTICS, &b, 1);
 	driver_notify(&d, STATISTICS);
 	fake_settle(fm);
@@ -202,7 +207,8 @@ static void statistics(void **state)
 	assert_false(driver_used(&d, STATISTICS, NULL, NULL));
 	assert_int_equal(virtio_balloon_query(&fm->m, &info), 0);
 	fake_settle(fm);
-	assert_int_equal(info.known, BIT64(VIRTIO_BALLOON_S_SWAP_IN) | BIT64(VIRTIO_BALLOON_S_MEMTOT));
+	assert_int_equal(info.known, BIT64(VIRTIO_BALLOON_S_SWAP_IN) |
+				     BIT64(VIRTIO_BALLOON_S_MEMTOT));
 	assert_int_equal(info.stats[VIRTIO_BALLOON_S_MEMTOT], 1001);
 	assert_true(driver_used(&d, STATISTICS, NULL, NULL));
 	fill_statistics(2000, 2);

@@ -50,7 +50,8 @@ static uint8_t *payload;		/* of the packet received last */
 static void add_rx(unsigned int count)
 {
 	while (count--) {
-		struct driver_buffer b = { RX_BUFFERS + RX_SIZE * (rx_next++ % 256), RX_SIZE, true };
+		const uint64_t at = RX_BUFFERS + RX_SIZE * (rx_next++ % 256);
+		struct driver_buffer b = { at, RX_SIZE, true };
 
 		rx_addr[driver_add(&d, RX, &b, 1)] = b.addr;
 	}
@@ -244,7 +245,7 @@ static void guest_connects(void **state)
 	send_op(VIRTIO_VSOCK_OP_CREDIT_REQUEST, PORT, GUEST_PORT);
 	hdr = expect(VIRTIO_VSOCK_OP_CREDIT_UPDATE);
 	assert_int_equal(hdr.fwd_cnt, 10);
-	/* The guest closes: what it sent is there, then the end; and it is told that all is over. */
+	/* The guest closes: what it sent is there, then the end; and it is told so. */
 	send_data(PORT, "bye", 3);
 	hdr = packet(VIRTIO_VSOCK_OP_SHUTDOWN, PORT, GUEST_PORT);
 	hdr.flags = VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The watchdog, as Linux's driver i6300esb uses it and as others may. What it asks of the machine is
- * caught here.
+ * The watchdog, as Linux's driver i6300esb uses it and as others may. What it asks of the machine
+ * is caught here.
  */
 #include <errno.h>
 #include <setjmp.h>

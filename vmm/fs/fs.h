@@ -5,8 +5,8 @@
  * The requests come from a guest, and so does everything in them. A guest gets at what lies beneath
  * the directory and at nothing else, whatever it asks for:
  *
- *  - each file that the guest knows is an O_PATH descriptor of ours, found from its directory's by a
- *    name of one component; ".." and names with a slash are refused, and symbolic links are the
+ *  - each file that the guest knows is an O_PATH descriptor of ours, found from its directory's by
+ *    a name of one component; ".." and names with a slash are refused, and symbolic links are the
  *    guest's to follow, never ours;
  *  - what is mounted beneath the directory is another file system and is not shared;
  *  - only regular files and directories are opened; device nodes are not made, setuid and setgid
@@ -31,8 +31,8 @@
 struct fs;
 
 /*
- * Prepares to serve the directory. At most max_files descriptors are kept for the guest: for what it
- * knows and for what it has open. Returns 0, or -errno with a line in error.
+ * Prepares to serve the directory. At most max_files descriptors are kept for the guest: for what
+ * it knows and for what it has open. Returns 0, or -errno with a line in error.
  */
 int fs_create(const char *directory, bool readonly, unsigned int max_files, struct fs **fs,
 	      struct vmm_error *error);

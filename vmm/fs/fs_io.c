@@ -112,9 +112,9 @@ static struct fs_handle *get_file(struct fs_request *r, uint64_t number)
 }
 
 /*
- * Moves size bytes between a file at offset and the part of a vector that begins at skip. Returns the
- * bytes moved, fewer at the file's end or where something failed on the way; -errno where nothing
- * was moved.
+ * Moves size bytes between a file at offset and the part of a vector that begins at skip. Returns
+ * the bytes moved, fewer at the file's end or where something failed on the way; -errno where
+ * nothing was moved.
  */
 static int64_t transfer(int fd, bool write, bool append, uint64_t offset, const struct iovec *iov,
 			unsigned int count, uint64_t skip, uint64_t size)
@@ -331,7 +331,7 @@ static bool add_entry(struct fs_request *r, const struct dirent64 *d, uint64_t r
 	entry.dirent.off = (uint64_t)d->d_off;
 	entry.dirent.namelen = (uint32_t)name_length;
 	entry.dirent.type = d->d_type;
-	/* Node 0 says that there is only the name; so for what vanished meanwhile, or is a mount. */
+	/* Node 0: there is only the name. So for what vanished meanwhile, or is a mount. */
 	if (plus && !is_dots(d->d_name) &&
 	    fs_lookup_name(r->fs, r->node, d->d_name, &entry.entry_out))
 		memset(&entry.entry_out, 0, sizeof(entry.entry_out));

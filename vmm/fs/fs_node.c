@@ -2,9 +2,9 @@
 /*
  * What the guest knows and has open, by number. See fs_server.h.
  *
- * A node is one inode of the host, however many names it has: two names of one file must be one file
- * to the guest too. Our descriptor keeps the inode in existence, so that its number cannot come to
- * mean another file while the node lives.
+ * A node is one inode of the host, however many names it has: two names of one file must be one
+ * file to the guest too. Our descriptor keeps the inode in existence, so that its number cannot
+ * come to mean another file while the node lives.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The watchdog timer of Intel's 6300ESB I/O controller hub (its datasheet, chapter 15): a guest that
- * does not write to it in time has hung, and something is done about it.
+ * The watchdog timer of Intel's 6300ESB I/O controller hub (its datasheet, chapter 15): a guest
+ * that does not write to it in time has hung, and something is done about it.
  *
  * Time runs in two stages. At the end of the first there may be an interrupt, which no driver that
- * we know of asks for and which is not wired here; at the end of the second the board would be reset,
- * which is where the action takes place that the user chose. A write to a register of the timer
- * counts only after two certain values have been written, lest a guest gone wild keeps it quiet.
+ * we know of asks for and which is not wired here; at the end of the second the board would be
+ * reset, which is where the action takes place that the user chose. A write to a register of the
+ * timer counts only after two certain values have been written, lest a guest gone wild keeps it
+ * quiet.
  *
  * That it struck is remembered across the reset, so that the guest can tell why it was.
  */

@@ -3,13 +3,14 @@
  * Virtio memory balloon (virtio 1.2, section 5.5): memory that the guest gives back.
  *
  * Either because it is asked to: the host says how large the balloon is to be, and the guest names
- * pages that it will not use (inflate) until it is told, or needs, to take some back (deflate). Or by
- * itself: it reports ranges of free pages now and then, and touches them when it likes. In both cases
- * we give the pages back to the host; they read as zeroes when they are touched next, and then take
- * memory again. So deflating needs nothing done.
+ * pages that it will not use (inflate) until it is told, or needs, to take some back (deflate). Or
+ * by itself: it reports ranges of free pages now and then, and touches them when it likes. In both
+ * cases we give the pages back to the host; they read as zeroes when they are touched next, and
+ * then take memory again. So deflating needs nothing done.
  *
- * Page numbers are the guest's, and any of them may be wrong: what is no memory is ignored. What a chain
- * may name, and what is done in one turn, is limited, so that a guest cannot keep the loop thread.
+ * Page numbers are the guest's, and any of them may be wrong: what is no memory is ignored. What a
+ * chain may name, and what is done in one turn, is limited, so that a guest cannot keep the loop
+ * thread.
  */
 #include <errno.h>
 #include <linux/virtio_balloon.h>

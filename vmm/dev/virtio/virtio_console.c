@@ -6,10 +6,11 @@
  * Port 0 is the console, where there is one; channels are ports 1 and up. A driver that does not
  * negotiate VIRTIO_CONSOLE_F_MULTIPORT has port 0 alone.
  *
- * Nothing is kept in the device. Output that a backend does not take stays in the guest's buffer, of
- * which we remember how far we got; input is taken from a backend only as far as the guest has given
- * buffers, and has the port open. What is to be told to the driver is a set of bits for each port. So a
- * pause finds nothing in flight, and a guest that does not read stops whoever types, not the machine.
+ * Nothing is kept in the device. Output that a backend does not take stays in the guest's buffer,
+ * of which we remember how far we got; input is taken from a backend only as far as the guest has
+ * given buffers, and has the port open. What is to be told to the driver is a set of bits for each
+ * port. So a pause finds nothing in flight, and a guest that does not read stops whoever types, not
+ * the machine.
  */
 #include <errno.h>
 #include <linux/virtio_console.h>

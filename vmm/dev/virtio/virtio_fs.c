@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Virtio file system device (virtio 1.2, section 5.11): FUSE requests from the guest to the server in
- * vmm/fs/, which serves a directory of the host.
+ * Virtio file system device (virtio 1.2, section 5.11): FUSE requests from the guest to the server
+ * in vmm/fs/, which serves a directory of the host.
  *
  * The host's file system may take its time, so requests are served by threads of the device's own,
  * made when there is more work than idle threads. The loop thread takes chains from the queues and
- * gives them back when an eventfd tells it that some are done. While a chain is with a thread, nobody
- * else touches it; the server needs no lock of the device.
+ * gives them back when an eventfd tells it that some are done. While a chain is with a thread,
+ * nobody else touches it; the server needs no lock of the device.
  *
- * In a snapshot the guest's open files are not contained. It finds those gone (ESTALE, EBADF) when it
- * goes on elsewhere, and never another file in their place: see fs_next_number().
+ * In a snapshot the guest's open files are not contained. It finds those gone (ESTALE, EBADF) when
+ * it goes on elsewhere, and never another file in their place: see fs_next_number().
  */
 #include <errno.h>
 #include <linux/virtio_fs.h>
@@ -366,8 +366,8 @@ static int set_tag(struct virtio_fs *vfs, const struct share_config *share, stru
 		tag = standard;
 	}
 	if (!*tag || strlen(tag) > sizeof(vfs->config.tag))
-		return vmm_fail(error, -EINVAL, "--share: %s: '%s' cannot be its tag: give 1 to %zu "
-				"bytes", share->path, tag, sizeof(vfs->config.tag));
+		return vmm_fail(error, -EINVAL, "--share: %s: '%s' cannot be its tag: give 1 to "
+				"%zu bytes", share->path, tag, sizeof(vfs->config.tag));
 	memcpy(vfs->config.tag, tag, strlen(tag));
 	return 0;
 }

@@ -3,19 +3,19 @@
  * Virtio socket device (virtio 1.2, section 5.10): stream sockets between the guest and programs on
  * the host, which meet it at Unix sockets.
  *
- * A guest's program that connects to address 2 (the host), port P, gets to the Unix socket PATH_P. A
- * program on the host connects to PATH and writes "CONNECT P\n"; it is connected to the guest's port P
- * once it reads "OK n\n". This is Firecracker's convention, for which there are tools.
+ * A guest's program that connects to address 2 (the host), port P, gets to the Unix socket PATH_P.
+ * A program on the host connects to PATH and writes "CONNECT P\n"; it is connected to the guest's
+ * port P once it reads "OK n\n". This is Firecracker's convention, for which there are tools.
  *
- * Flow control. Each side says how much it is ready to hold for a connection, and how much of what it
- * got it has passed on (5.10.6.3). What comes from the guest goes to its Unix socket at once, or waits
- * in a buffer of BUFFER_SIZE here; a guest that sends more than that is disconnected. What comes from a
- * Unix socket is read when the guest has both room and a buffer for it, straight into that buffer.
- * Answers to packets that belong to no connection are kept in a short list; while it is full, no
- * packets are taken. So nothing here grows by what either side does.
+ * Flow control. Each side says how much it is ready to hold for a connection, and how much of what
+ * it got it has passed on (5.10.6.3). What comes from the guest goes to its Unix socket at once, or
+ * waits in a buffer of BUFFER_SIZE here; a guest that sends more than that is disconnected. What
+ * comes from a Unix socket is read when the guest has both room and a buffer for it, straight into
+ * that buffer. Answers to packets that belong to no connection are kept in a short list; while it
+ * is full, no packets are taken. So nothing here grows by what either side does.
  *
- * Everything is done on the loop thread with the device's lock held, except a reset, which may come on
- * a vCPU's: it only sets connections aside, and the loop thread closes them.
+ * Everything is done on the loop thread with the device's lock held, except a reset, which may come
+ * on a vCPU's: it only sets connections aside, and the loop thread closes them.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -491,7 +491,7 @@ static void process_tx(struct virtio_vsock *vs)
 	struct virtqueue_chain chain = { .iov = vs->iov, .iov_max = VIRTQUEUE_MAX_IOV };
 	unsigned int n;
 
-	/* Each packet may need a refusal; when there is no place for one, pump() comes back here. */
+	/* Each packet may need a refusal. When there is no place for one, pump() comes back. */
 	for (n = 0; n < VIRTIO_BATCH && vs->refusal_count < MAX_REFUSALS &&
 		    virtio_queue_pop(&vs->vdev, TX, &chain); n++) {
 		handle(vs, &chain);
