@@ -219,7 +219,7 @@ enum kvm_vcpu_mode { OUTSIDE_GUEST, IN_GUEST, WAITING };
 enum kvm_request {
 	KVM_REQ_TLB_FLUSH,		/* drop all translations */
 	KVM_REQ_TLB_WRITES,		/* drop writable translations (dirty log) */
-	KVM_REQ_CODE_PAGES,		/* code is being made: drop writable translations of what v->code_pages names */
+	KVM_REQ_CODE_PAGES,		/* code is being made: the same for what v->code_pages names */
 	KVM_REQ_SLOTS,			/* the slot array or a bus changed */
 	KVM_REQ_CODE,			/* code was written: drop what v->stale_code names */
 	KVM_REQ_EVENT,			/* look at interrupts again */

@@ -116,10 +116,10 @@ struct x86_fpu {
 	/* While guest code runs, the processor may keep some of the state in the host's own registers;
 	 * what is here is then stale. See cpu/soft/vector.h; all clear outside of run(). */
 	bool lazy, x87_live, mxcsr_live;
-	u8 x87_stop;			/* X86_X87_STOP_*; 0: translated code may use the x87 unit as it is */
+	u8 x87_stop;			/* X86_X87_STOP_*; 0: translated code may use the unit as it is */
 	u32 host_mxcsr;
-	/* The last x87 instruction of translated code: FOP, X86_X87_LAST, its offset in the page at linear address
-	 * x87_page. 0: fx has it. */
+	/* The last x87 instruction of translated code: FOP, X86_X87_LAST, its offset in the page at linear
+	 * address x87_page. 0: fx has it. */
 	u32 x87_last;
 	u64 x87_page;
 };

@@ -13,8 +13,9 @@
  * INVLPG has to find every 4 KiB entry made from a large page. Two small Bloom filters say which
  * regions had large pages at all, so the common case looks at one entry a table.
  *
- * A page of the host's that code is made from, or whose code was written, has to be found too, and often: where
- * code and data share a page, and where programs write programs. So a small table says which entries may name it.
+ * A page of the host's that code is made from, or whose code was written, has to be found too, and
+ * often: where code and data share a page, and where programs write programs. So a small table says
+ * which entries may name it.
  */
 #include "kvm/core/kvm.h"
 #include "kvm/x86/mem.h"
@@ -25,7 +26,8 @@
 #define TAG_NONE	(~0ull)
 
 /* Requests after which what was just looked up may no longer hold. */
-#define STALE_REQUESTS	(BIT(KVM_REQ_TLB_FLUSH) | BIT(KVM_REQ_TLB_WRITES) | BIT(KVM_REQ_CODE_PAGES) | BIT(KVM_REQ_SLOTS))
+#define STALE_REQUESTS	(BIT(KVM_REQ_TLB_FLUSH) | BIT(KVM_REQ_TLB_WRITES) | \
+			 BIT(KVM_REQ_CODE_PAGES) | BIT(KVM_REQ_SLOTS))
 
 /* Entries by the host page that they lead to: a few by hash, numbered through all tables from 1. */
 #define BY_HOST_BITS	12

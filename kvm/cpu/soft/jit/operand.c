@@ -50,9 +50,12 @@ void jit_ea_to(struct tr *t, const struct ea *a, int dst, u32 size)
 	}
 }
 
-/* FS or GS: the others' base is 0, and nothing of theirs is checked. Outside 64-bit mode theirs may be, by the handler. */
+/* FS or GS: the others' base is 0, and nothing of theirs is checked. What there is to check of these
+ * two outside 64-bit mode is the handler's. */
 static void add_base(struct tr *t, u8 seg)
 {
+	s32 base = offsetof(struct x86_cpu, seg) + seg * sizeof(struct x86_segment) +
+		   offsetof(struct x86_segment, base);
 	struct emit *e = &t->e;
 
 	if (t->word == 4) {
@@ -60,8 +63,7 @@ static void add_base(struct tr *t, u8 seg)
 		e8(e, BIT(seg));
 		jit_slow_if(t, e_jcc(e, 5));
 	}
-	e_op(e, 0x03, t->word, H_RDX, loc_mem(H_RBP, (s32)offsetof(struct x86_cpu, seg) - BIAS +
-		(s32)(seg * sizeof(struct x86_segment) + offsetof(struct x86_segment, base))));
+	e_op(e, 0x03, t->word, H_RDX, loc_mem(H_RBP, base - BIAS));
 }
 
 struct loc jit_lookup(struct tr *t, struct ea a, u32 size, bool write)

@@ -17,7 +17,7 @@ enum {
 	K_ALU_ER, K_ALU_RE, K_ALU_EI,	/* arg: ADD 0 to CMP 7 */
 	K_TEST_ER, K_TEST_EI,
 	K_MOV_ER, K_MOV_RE, K_MOV_EI, K_LEA,
-	K_MOV_O,			/* RAX and an address in the instruction; arg: 0 from memory, 1 to memory */
+	K_MOV_O,			/* RAX and an address in the instruction; arg: 1 to memory */
 	K_MOVZX_B, K_MOVZX_W, K_MOVSX_B, K_MOVSX_W, K_MOVSXD,
 	K_INC, K_DEC, K_NEG, K_NOT,
 	K_SHIFT_I, K_SHIFT_1, K_SHIFT_C,	/* arg: modrm.reg */

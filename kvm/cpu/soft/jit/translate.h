@@ -69,7 +69,7 @@ struct tr {
 	bool wide;		/* vector registers are cached with 32 bytes */
 	u16 cached, dirty;	/* which are in the host's registers of the same number; differ from memory */
 	u8 denied;		/* X86_DENY_* that are known not to hold */
-	bool x87_masked;	/* all exceptions, so far: a program that wants some, goes on wanting them */
+	bool x87_masked;	/* all exceptions, now: who wants some, goes on wanting them */
 	bool mxcsr;		/* is known to be the guest's */
 	u32 nr_slow, nr_edges, nr_ready;
 	struct ready readies[SOFT_BLOCK_MAX];

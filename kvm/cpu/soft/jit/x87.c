@@ -2,19 +2,19 @@
 /*
  * x87 and MMX instructions: the guest's own, with its registers in the host's unit.
  *
- * That they are there, that no exception can come out of it, since all are masked, and that the guest may
- * use them now, is one byte, fpu.x87_stop: 0. A block looks at it before its first such instruction
- * and after whatever may have changed it. Otherwise the instruction is its handler's, which brings the state into
- * the unit if it can (x87.c of the folder above).
+ * That they are there, that no exception can come out of it, since all are masked, and that the
+ * guest may use them now, is one byte, fpu.x87_stop: 0. A block looks at it before its first such
+ * instruction and after whatever may have changed it. Otherwise the instruction is its handler's,
+ * which brings the state into the unit if it can (x87.c of the folder above).
  *
- * Of the pointers to the last instruction, its page is noted once in a block, and its offset with the
- * opcode by each instruction in one store; soft_x87_sync makes of it what the manual shows.
+ * Of the pointers to the last instruction, its page is noted once in a block, and its offset with
+ * the opcode by each instruction in one store; soft_x87_sync makes of it what the manual shows.
  */
 #include "kvm/cpu/soft/jit/translate.h"
 #include "kvm/x86/hostop.h"
 
-/* In tr.denied: what this block has noted already. A translation that went on in another page would have to forget
- * it there. */
+/* In tr.denied: what this block has noted already. A translation that went on in another page would
+ * have to forget it there. */
 #define NOTED_PAGE	BIT(6)
 #define NOTED_DS	BIT(7)
 
@@ -67,13 +67,14 @@ static void note_page(struct tr *t)
 
 static void note_selector(struct tr *t, struct loc field, u32 seg)
 {
+	s32 sel = offsetof(struct x86_cpu, seg) + seg * sizeof(struct x86_segment) +
+		  offsetof(struct x86_segment, sel);
 	struct emit *e = &t->e;
 
 	if (x86_has(t->c, X86_FEATURE_ZERO_FCS_FDS))
 		e_mov_imm64(e, H_RAX, 0);
 	else
-		e_op(e, OP_0F | 0xb7, 4, H_RAX, loc_mem(H_RBP, (s32)offsetof(struct x86_cpu, seg) - BIAS +
-			(s32)(seg * sizeof(struct x86_segment) + offsetof(struct x86_segment, sel))));
+		e_op(e, OP_0F | 0xb7, 4, H_RAX, loc_mem(H_RBP, sel - BIAS));
 	e_store(e, 2, H_RAX, field);
 }
 
@@ -90,7 +91,7 @@ static void note_instruction(struct tr *t, const struct x86_insn *i)
 	e32(e, (u32)((i->op->opcode & 7) << 8 | i->imm2) << 16 | X86_X87_LAST | t->at);
 }
 
-/* Is RDX, which holds the operand's host address then, not needed to compute its offset once more? */
+/* Can the operand's offset be computed once more, without RDX, which its host address is in then? */
 static bool offset_again(const struct x86_insn *i)
 {
 	return i->base >= 16 || host_of[i->base] != SPILLED;
@@ -109,6 +110,7 @@ static void keep_offset(struct tr *t, const struct x86_insn *i)
 
 static void note_operand(struct tr *t, const struct x86_insn *i)
 {
+	s32 fdp = offsetof(struct x86_cpu, fpu.fx) + X86_FX_FDP;
 	struct ea a = jit_insn_ea(t, i);
 	struct emit *e = &t->e;
 
@@ -116,7 +118,7 @@ static void note_operand(struct tr *t, const struct x86_insn *i)
 		jit_ea_to(t, &a, H_RAX, i->addrsize);
 	else
 		e_load(e, 8, H_RAX, C(jit.tmp));
-	e_store(e, 8, H_RAX, loc_mem(H_RBP, (s32)offsetof(struct x86_cpu, fpu.fx) + X86_FX_FDP - BIAS));
+	e_store(e, 8, H_RAX, loc_mem(H_RBP, fdp - BIAS));
 	if (i->seg != X86_SEG_FLAT && i->seg != X86_SEG_DS) {
 		note_selector(t, C(fpu.fds), i->seg);
 		t->denied &= ~NOTED_DS;
