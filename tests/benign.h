@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Guest memory under ThreadSanitizer. Guests race as they like, and with the program that looks at their memory:
- * those races are not ours. (Most accesses by the guest are single host instructions in a
- * line of assembler, or translated code, which ThreadSanitizer does not see; copies it does.)
+ * Guest memory under ThreadSanitizer. Guests race as they like, and with the program that looks at
+ * their memory: those races are not ours. (Most accesses by the guest are single host instructions
+ * in a line of assembler, or translated code, which ThreadSanitizer does not see; copies it does.)
  */
 #ifndef TESTS_BENIGN_H
 #define TESTS_BENIGN_H

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the tests of the API's edges are written with. Expectations are what Linux 6.1's KVM on an AMD
- * processor answers, and hold for every provider; where libanykvm answers otherwise, the test says so
- * and why (DIFFERS).
+ * What the tests of the API's edges are written with. Expectations are what Linux 6.1's KVM on an
+ * AMD processor answers, and hold for every provider; where libanykvm answers otherwise, the test
+ * says so and why (DIFFERS).
  *
- * Each test runs in a process of its own and goes on after a wrong answer, so that one run shows all of them.
+ * Each test runs in a process of its own and goes on after a wrong answer, so that one run shows
+ * all of them.
  */
 #ifndef API_TEST_H
 #define API_TEST_H

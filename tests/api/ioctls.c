@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What all ioctls have in common: pointers, sizes, and the kinds of descriptors that they belong to. */
+/* What all ioctls have in common: pointers, sizes, and the kinds of descriptors that they belong
+ * to. */
 #include "api.h"
 
 #include <stdio.h>
@@ -22,8 +23,8 @@ struct ioctl_row {
 
 #define ROW(request, ...)	{ #request, request, __VA_ARGS__ }
 
-/* Those that both serve. With the right object, all of them look at their argument before anything else
- * that could fail; those that do not have tests of their own. */
+/* Those that both serve. With the right object, all of them look at their argument before anything
+ * else that could fail; those that do not have tests of their own. */
 static const struct ioctl_row rows[] = {
 	ROW(KVM_GET_API_VERSION, SYSTEM, VALUE),
 	ROW(KVM_CREATE_VM, SYSTEM, VALUE),
@@ -159,7 +160,8 @@ static void no_object(void)
 	}
 }
 
-/* The size of the argument is part of the number: another size is another request, which is not there. */
+/* The size of the argument is part of the number: another size is another request, which is not
+ * there. */
 static void wrong_size(void)
 {
 	struct machine m = machine(WITH_IRQCHIP | WITH_PIT);
@@ -245,7 +247,8 @@ static void cut_short(void)
 	HOLDS(!memcmp(&before, &after, sizeof(before)));
 }
 
-/* Memory that can be read and not written takes no answer; memory that cannot be read gives no argument. */
+/* Memory that can be read and not written takes no answer; memory that cannot be read gives no
+ * argument. */
 static void protected_memory(void)
 {
 	struct machine m = machine(WITH_IRQCHIP | WITH_PIT);

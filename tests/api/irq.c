@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define PIT_WITHOUT_PIC	"a PIT needs the PIC and I/O APIC; Linux 6.1 makes it without, later kernels refuse"
+#define PIT_WITHOUT_PIC	"a PIT needs the PIC and I/O APIC: later kernels refuse it too"
 
 static void without_chips(void)
 {
@@ -55,7 +55,8 @@ static void chips(void)
 	for (uint32_t id = 0; id < 3; id++) {
 		chip->chip_id = id;
 		GIVES(call(m.vm, KVM_GET_IRQCHIP, chip), 0);
-		memset(&chip->chip, 0xff, sizeof(chip->chip));	/* no state that guests could reach */
+		/* No state that guests could reach. */
+		memset(&chip->chip, 0xff, sizeof(chip->chip));
 		GIVES(call(m.vm, KVM_SET_IRQCHIP, chip), 0);
 		GIVES(call(m.vm, KVM_GET_IRQCHIP, chip), 0);
 	}
@@ -91,7 +92,7 @@ static void chips_late(void)
 	GIVES(enable(m.vm, KVM_CAP_SPLIT_IRQCHIP, 0, 24), -EEXIST);
 	GIVES(call(m.vm, KVM_SET_IDENTITY_MAP_ADDR, &address), -EINVAL);
 	DIFFERS(call_n(m.vm, KVM_SET_TSC_KHZ, 0), 0, -EINVAL,
-		"the frequency for vCPUs to come, when there are some: later kernels refuse it too");
+		"the frequency for vCPUs to come: later kernels refuse it too");
 }
 
 static void split(void)
@@ -111,7 +112,8 @@ static void split(void)
 	GIVES(call(m.vm, KVM_GET_IRQCHIP, &chip), -ENXIO);
 	GIVES(call(m.vm, KVM_SET_IRQCHIP, &chip), -ENXIO);
 	DIFFERS(call(m.vm, KVM_CREATE_PIT2, &pit), 0, -ENOENT, PIT_WITHOUT_PIC);
-	GIVES(call(m.vm, KVM_IRQFD, &irqfd), -EINVAL);	/* nobody there to hear of acknowledgements */
+	/* Nobody there to hear of acknowledgements. */
+	GIVES(call(m.vm, KVM_IRQFD, &irqfd), -EINVAL);
 	irqfd.flags = 0;
 	GIVES(call(m.vm, KVM_IRQFD, &irqfd), 0);
 }
@@ -223,7 +225,8 @@ static void send_msi(void)
 	GIVES(enable(m.vm, KVM_CAP_X2APIC_API, 0, KVM_X2APIC_API_USE_32BIT_IDS), 0);
 	GIVES(call(m.vm, KVM_SIGNAL_MSI, &s), -EINVAL);
 	s.address_hi = 0;
-	for (uint32_t mode = 0; mode < 8; mode++) {	/* every way of delivery, reserved ones too */
+	/* Every way of delivery, reserved ones too. */
+	for (uint32_t mode = 0; mode < 8; mode++) {
 		s.data = mode << 8 | 0x31;
 		HOLDS(call(m.vm, KVM_SIGNAL_MSI, &s) != -EFAULT);
 	}
@@ -357,7 +360,8 @@ static void irqfd_closed(void)
 	close(m.vm);
 	close(m.vcpu);
 	munmap(m.run, 3 * PAGE);
-	signal_fd(b);			/* nobody listens any more, or the VM is still there: no harm */
+	/* Nobody listens any more, or the VM is still there: no harm. */
+	signal_fd(b);
 }
 
 static unsigned int open_files(void)
@@ -369,7 +373,8 @@ static unsigned int open_files(void)
 	return n;
 }
 
-/* Irqfds whose descriptors are all gone are gone too: a VMM that never deassigns does not run out of descriptors. */
+/* Irqfds whose descriptors are all gone are gone too: a VMM that never deassigns does not run out
+ * of descriptors. */
 static void irqfd_gone(void)
 {
 	struct machine m = with_routes();
@@ -425,7 +430,8 @@ static void ioeventfds(void)
 	IO(0, io.len = 2);
 	IO(0, io.flags = KVM_IOEVENTFD_FLAG_PIO);
 	IO(-EEXIST, io.len = 0);
-	IO(0, (io.flags = KVM_IOEVENTFD_FLAG_PIO, io.addr = 0x10000));	/* no such port, and no error */
+	/* No such port, and no error. */
+	IO(0, (io.flags = KVM_IOEVENTFD_FLAG_PIO, io.addr = 0x10000));
 	IO(-ENOENT, (io.flags = KVM_IOEVENTFD_FLAG_DEASSIGN, io.fd = b));
 	IO(-ENOENT, (io.flags = KVM_IOEVENTFD_FLAG_DEASSIGN, io.len = 8));
 	IO(-ENOENT, io.flags = KVM_IOEVENTFD_FLAG_DEASSIGN | KVM_IOEVENTFD_FLAG_DATAMATCH);
@@ -435,8 +441,10 @@ static void ioeventfds(void)
 	IO(0, (io.flags = KVM_IOEVENTFD_FLAG_DATAMATCH, io.datamatch = 6));
 	IO(-EEXIST, (io.flags = KVM_IOEVENTFD_FLAG_DATAMATCH, io.datamatch = 5, io.fd = b));
 	IO(-EEXIST, io.fd = b);
-	IO(-ENOENT, (io.flags = KVM_IOEVENTFD_FLAG_DEASSIGN | KVM_IOEVENTFD_FLAG_DATAMATCH, io.datamatch = 7));
-	IO(0, (io.flags = KVM_IOEVENTFD_FLAG_DEASSIGN | KVM_IOEVENTFD_FLAG_DATAMATCH, io.datamatch = 5));
+	IO(-ENOENT, (io.flags = KVM_IOEVENTFD_FLAG_DEASSIGN | KVM_IOEVENTFD_FLAG_DATAMATCH,
+		     io.datamatch = 7));
+	IO(0, (io.flags = KVM_IOEVENTFD_FLAG_DEASSIGN | KVM_IOEVENTFD_FLAG_DATAMATCH,
+	       io.datamatch = 5));
 	/* Data longer than the access. */
 	IO(0, (io.flags = KVM_IOEVENTFD_FLAG_DATAMATCH, io.datamatch = ~0ull, io.len = 1));
 	IO(0, (io.addr = 0x2000, io.len = 0));
@@ -446,7 +454,7 @@ static void ioeventfds(void)
 	for (int bit = 3; bit < 5; bit++) {
 		io.flags = 1u << bit;
 		DIFFERS(call(m.vm, KVM_IOEVENTFD, &io), 0, -EINVAL,
-			"flags that are another machine's, and Linux's own: without a meaning here");
+			"flags of another machine's, and Linux's own: without a meaning here");
 	}
 }
 
@@ -466,7 +474,8 @@ static void ioeventfd_closed(void)
 	HOLDS(read(copy, &count, sizeof(count)) == sizeof(count));
 	GIVES(count, 1);
 	close(copy);
-	GIVES(call(m.vcpu, KVM_RUN, NULL), 0);		/* nobody listens, but the port is still taken */
+	/* Nobody listens, but the port is still taken. */
+	GIVES(call(m.vcpu, KVM_RUN, NULL), 0);
 	GIVES(m.run->exit_reason, KVM_EXIT_HLT);
 }
 

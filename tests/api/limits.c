@@ -59,8 +59,8 @@ static void vcpus_with_apics(void)
 }
 
 /*
- * As many slots as KVM_CAP_NR_MEMSLOTS says, of a page each; a guest that looks into the first and the last
- * of them; and gone again, from the middle outwards.
+ * As many slots as KVM_CAP_NR_MEMSLOTS says, of a page each; a guest that looks into the first and
+ * the last of them; and gone again, from the middle outwards.
  */
 static void slots(unsigned int n)
 {

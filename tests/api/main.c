@@ -2,10 +2,10 @@
 /*
  * api-test: the edges of the KVM API, over Linux's KVM and over libanykvm.
  *
- * One TAP line a test. What is expected is written down from Linux 6.1's KVM on an AMD processor; that it is so is
- * checked on that very kernel, in a machine of QEMU's (tests/boot/nested.py, with --strict). The KVM
- * of the machine at hand may be another version, another vendor's or a paravirtual one, so there
- * a difference is told and not counted.
+ * One TAP line a test. What is expected is written down from Linux 6.1's KVM on an AMD processor;
+ * that it is so is checked on that very kernel, in a machine of QEMU's (tests/boot/nested.py, with
+ * --strict). The KVM of the machine at hand may be another version, another vendor's or a
+ * paravirtual one, so there a difference is told and not counted.
  */
 #include "api.h"
 
@@ -286,7 +286,8 @@ int main(int argc, char **argv)
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
-	outcome = mmap(NULL, sizeof(*outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	outcome = mmap(NULL, sizeof(*outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		       -1, 0);
 	if (outcome == MAP_FAILED) {
 		perror("api-test: mmap");
 		return 2;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Memory slots: bad ones, many, and changes under a running guest; dirty logs; what is behind a slot. */
+/* Memory slots: bad ones, many, and changes under a running guest; dirty logs; what is behind a
+ * slot. */
 #include "api.h"
 
 #include <stdio.h>
@@ -47,7 +48,8 @@ static void bad_slots(void)
 	GIVES(region(m.vm, 0, 0, 0x10000, 0, NULL), 0);
 	GIVES(region(m.vm, 0, 0, 0x10000, -PAGE, host), -EINVAL);
 	GIVES(region(m.vm, 0, 0, 0x10000, 1ul << 47, host), -EINVAL);
-	GIVES(region(m.vm, 0, 0, 0x10000, 1ul << 43, NULL), -EINVAL);	/* too many pages for one slot */
+	/* Too many pages for one slot. */
+	GIVES(region(m.vm, 0, 0, 0x10000, 1ul << 43, NULL), -EINVAL);
 }
 
 /* Nothing needs to be at the VMM's address yet: who touches it finds out. */
@@ -108,7 +110,8 @@ static void overlaps(void)
 	GIVES(region(m.vm, 1, 0, 0x9000, 16 * PAGE, host + PAGE), -EINVAL);
 	GIVES(region(m.vm, 1, KVM_MEM_READONLY, 0x9000, 16 * PAGE, host), -EINVAL);
 	GIVES(region(m.vm, 1, LOG | KVM_MEM_READONLY, 0x9000, 16 * PAGE, host), -EINVAL);
-	GIVES(region(m.vm, 1, LOG, 0x30000, 16 * PAGE, host), 0);	/* flags and place at once */
+	/* Flags and place at once. */
+	GIVES(region(m.vm, 1, LOG, 0x30000, 16 * PAGE, host), 0);
 	GIVES(region(m.vm, 1, LOG, 0x30000, 16 * PAGE, host), 0);
 	/* To delete one, its size is all that matters. */
 	GIVES(region(m.vm, 1, 0, 0x123000, 0, host), 0);
@@ -221,7 +224,7 @@ static void dirty_ring(void)
 	ring = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE, vcpu,
 		    KVM_DIRTY_LOG_PAGE_OFFSET * PAGE);
 	DIFFERS(ring == MAP_FAILED ? -errno : 0, -EINVAL, 0,
-		"a descriptor of ours is a file in memory: a private mapping is useless, and not refused");
+		"a descriptor of ours is a file in memory");
 }
 
 /* Once there are vCPUs it is too late for rings. */
@@ -299,7 +302,8 @@ static void moved(void)
 		volatile uint16_t *old = word[i % 2], *new = word[(i + 1) % 2];
 
 		HOLDS(changes(old, *old));
-		GIVES(region(m.vm, 1, 0, i % 2 ? MOVABLE : MOVABLE - PAGE, 2 * PAGE, (void *)two), 0);
+		GIVES(region(m.vm, 1, 0, i % 2 ? MOVABLE : MOVABLE - PAGE, 2 * PAGE, (void *)two),
+		      0);
 		then = *old;
 		HOLDS(changes(new, *new));
 		GIVES(*old, then);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Requests from other threads and processes, while vCPUs run, and objects closed under whoever uses them. */
+/* Requests from other threads and processes, while vCPUs run, and objects closed under whoever uses
+ * them. */
 #include "api.h"
 
 #include <signal.h>
@@ -53,7 +54,8 @@ static void *request_meanwhile(void *arg)
 /* A request on a vCPU that runs waits until it no longer does, be it KVM_RUN itself. */
 static void while_running(void)
 {
-	const unsigned long requests[] = { KVM_GET_REGS, KVM_GET_MP_STATE, KVM_GET_SREGS, KVM_NMI, KVM_RUN };
+	const unsigned long requests[] = { KVM_GET_REGS, KVM_GET_MP_STATE, KVM_GET_SREGS, KVM_NMI,
+					   KVM_RUN };
 	struct machine m = GUEST(0, COUNT);
 	struct runner r;
 	pthread_t t;
@@ -217,7 +219,8 @@ static void close_vcpu_first(void)
 	GIVES(call_n(m.vm, KVM_CREATE_VCPU, 1), -EBADF);
 }
 
-/* The last descriptors go while threads run the vCPUs: they run on until they are asked to leave. */
+/* The last descriptors go while threads run the vCPUs: they run on until they are asked to
+ * leave. */
 static void close_under_threads(void)
 {
 	for (int order = 0; order < 4; order++) {
@@ -268,7 +271,8 @@ static void unmap_under_thread(void)
 	GIVES(r.result, -EINTR);
 }
 
-/* Slots come and go on one thread, the vCPU runs on a second, a third makes vCPUs and closes them. */
+/* Slots come and go on one thread, the vCPU runs on a second, a third makes vCPUs and closes
+ * them. */
 static int stop_churn;
 
 static void *churn_slots(void *arg)
@@ -384,11 +388,13 @@ const struct test thread_tests[] = {
 	{ "threads", "vm_while_running", "requests on a VM do not", vm_while_running },
 	{ "threads", "pending_signal", "a signal that waits for KVM_RUN", pending_signal },
 	{ "threads", "asleep", "a signal to vCPUs in HLT and before INIT", asleep },
-	{ "threads", "close_order", "vCPUs, copies and mappings outlive what they came from", close_order },
+	{ "threads", "close_order", "vCPUs, copies and mappings outlive what they came from",
+	  close_order },
 	{ "threads", "close_vcpu_first", "a vCPU closed before its VM", close_vcpu_first },
 	{ "threads", "close_under_threads", "everything closed while threads run the vCPUs",
 	  close_under_threads },
-	{ "threads", "unmap_under_thread", "kvm_run unmapped while a thread runs", unmap_under_thread },
+	{ "threads", "unmap_under_thread", "kvm_run unmapped while a thread runs",
+	  unmap_under_thread },
 	{ "threads", "churn", "slots, vCPUs and eventfds come and go under a running guest", churn },
 	{ "threads", "forked", "objects of the process that this one was forked from", forked },
 	{ 0 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A vCPU's state with values that no processor has, its lists with bad counts, and KVM_RUN in wrong states. */
+/* A vCPU's state with values that no processor has, its lists with bad counts, and KVM_RUN in wrong
+ * states. */
 #include "api.h"
 
 #include <string.h>
@@ -51,7 +52,8 @@ static void sregs(void)
 
 	must(m.vcpu, KVM_GET_SREGS, &good);
 	GIVES(call(m.vcpu, KVM_SET_SREGS, &good), 0);
-#define WITH(what, want)	(s = good, what, GIVES_FOR(#what, call(m.vcpu, KVM_SET_SREGS, &s), want))
+#define WITH(what, want)	\
+	(s = good, what, GIVES_FOR(#what, call(m.vcpu, KVM_SET_SREGS, &s), want))
 	/* Long mode by halves. */
 	WITH(s.efer = EFER_LMA, -EINVAL);
 	WITH(s.efer = EFER_LME | EFER_LMA, -EINVAL);
@@ -79,7 +81,7 @@ static void sregs(void)
 	HOLDS(!memcmp(&good, &s, sizeof(s)));		/* nothing of the above has stayed */
 	s.efer = 1ull << 40;
 	DIFFERS(call(m.vcpu, KVM_SET_SREGS, &s), 0, -EINVAL,
-		"EFER with bits that are not there: Linux takes it, and the processor refuses to run");
+		"EFER with bits that are not there: the processor refuses to run then");
 }
 
 static void sregs2(void)
@@ -233,7 +235,8 @@ static void mp_state_alone(void)
 static void mp_state(void)
 {
 	/* RUNNABLE to SIPI_RECEIVED, then s390's, SEV-ES's, and those of other machines. */
-	const int answers[12] = { 0, 0, 0, 0, 0, -EINVAL, -EINVAL, -EINVAL, -EINVAL, 1, -EINVAL, -EINVAL };
+	const int answers[12] = { 0, 0, 0, 0, 0, -EINVAL, -EINVAL, -EINVAL, -EINVAL, 1, -EINVAL,
+				  -EINVAL };
 	struct machine m = machine(WITH_IRQCHIP);
 	struct kvm_mp_state s;
 	struct kvm_run *run;
@@ -257,7 +260,8 @@ static void mp_state(void)
 
 static void interrupt(void)
 {
-	struct machine none = machine(0), kernel = machine(WITH_IRQCHIP), split = machine(WITH_SPLIT);
+	struct machine none = machine(0), kernel = machine(WITH_IRQCHIP);
+	struct machine split = machine(WITH_SPLIT);
 	struct kvm_interrupt irq = { .irq = 256 };
 
 	GIVES(call(none.vcpu, KVM_INTERRUPT, &irq), -EINVAL);
@@ -376,7 +380,7 @@ static void cpuid(void)
 	GIVES(call(m.vcpu, KVM_GET_CPUID2, c), -E2BIG);
 	c->nent = 0xffffffff;
 	GIVES(call(m.vcpu, KVM_GET_CPUID2, c), 0);
-	DIFFERS(c->nent, 0xffffffff, 2, "Linux 6.1 does not tell how many entries there are; later kernels do");
+	DIFFERS(c->nent, 0xffffffff, 2, "how many entries there are, later kernels tell too");
 	c->nent = 2;
 	edge = at_the_edge(sizeof(*edge) + sizeof(edge->entries[0]));
 	edge->nent = 2;
@@ -411,7 +415,8 @@ static void lapic(void)
 
 	GIVES(call(m.vcpu, KVM_GET_LAPIC, state), 0);
 	GIVES(call(m.vcpu, KVM_SET_LAPIC, state), 0);
-	memset(state, 0xff, sizeof(*state));		/* registers in no state that guests could reach */
+	/* Registers in no state that guests could reach. */
+	memset(state, 0xff, sizeof(*state));
 	GIVES(call(m.vcpu, KVM_SET_LAPIC, state), 0);
 	GIVES(call(m.vcpu, KVM_GET_LAPIC, state), 0);
 	/* Only an address that is memory, or none. */
@@ -488,7 +493,8 @@ static void run(void)
 	m.run->kvm_dirty_regs = 1ull << 63;
 	GIVES(call(m.vcpu, KVM_RUN, NULL), -EINVAL);
 	m.run->kvm_dirty_regs = 0;
-	m.run->cr8 = 16;				/* without a local APIC of KVM's, CR8 comes from here */
+	/* Without a local APIC of KVM's, CR8 comes from here. */
+	m.run->cr8 = 16;
 	GIVES(call(m.vcpu, KVM_RUN, NULL), -EINVAL);
 	m.run->cr8 = 1ull << 32;
 	GIVES(call(m.vcpu, KVM_RUN, NULL), -EINVAL);
@@ -507,7 +513,7 @@ static void run_nowhere(void)
 	struct machine m = machine(0);
 
 	DIFFERS(call(m.vcpu, KVM_RUN, NULL), -ENOSPC, 0,
-		"the number of shadow pages that Linux allows itself is reckoned from the slots: without one it is 0");
+		"Linux reckons from the slots how many shadow pages it may have: none");
 	GIVES(region(m.vm, 0, 0, 0, 16 * PAGE, pages(16)), 0);
 	GIVES(call(m.vcpu, KVM_RUN, NULL), 0);
 	GIVES(m.run->exit_reason, KVM_EXIT_INTERNAL_ERROR);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Sequences of ioctls around hostile guests, for libFuzzer: whatever a VMM asks in whatever order, and whatever the
- * guest in there does, each call ends, stays within memory, and leaves nothing behind at the end.
+ * Sequences of ioctls around hostile guests, for libFuzzer: whatever a VMM asks in whatever order,
+ * and whatever the guest in there does, each call ends, stays within memory, and leaves nothing
+ * behind at the end.
  *
  * An input is flags for the VM, then operations of a byte each with what they need. What a VMM may
  * do to itself is kept out: slots lie in the pool of vm.c, and KVM_RUN lets the timer's signal in.

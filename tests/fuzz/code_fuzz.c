@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Hostile guest code, for libFuzzer: any bytes, in any mode and ring, end in some exit of the API's, within
- * memory, whichever engine runs them.
+ * Hostile guest code, for libFuzzer: any bytes, in any mode and ring, end in some exit of the
+ * API's, within memory, whichever engine runs them.
  *
- * An input is the mode, flags, 8 bytes that choose the registers, and code. The code runs more often than
- * it takes to be translated, each time with other registers.
+ * An input is the mode, flags, 8 bytes that choose the registers, and code. The code runs more
+ * often than it takes to be translated, each time with other registers.
  */
 #include <string.h>
 

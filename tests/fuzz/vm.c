@@ -269,7 +269,8 @@ static struct kvm_segment real_segment(bool user)
 				     .dpl = user ? 3 : 0 };
 }
 
-/* Page tables for the mode, and its CR3. RAM maps to itself; behind it come pages of other kinds. */
+/* Page tables for the mode, and its CR3. RAM maps to itself; behind it come pages of other
+ * kinds. */
 static uint64_t page_tables(enum mode mode)
 {
 	const unsigned int pdpt = PAGE_TABLES + 0x1000, pd = PAGE_TABLES + 0x2000, pt = PAGE_TABLES + 0x3000;
@@ -289,7 +290,8 @@ static uint64_t page_tables(enum mode mode)
 	put64(pt + 8 * (RAM_PAGES + 1), 0x31000 | 3);
 	put64(pt + 8 * (RAM_PAGES + 2), 0x32000 | 7 | 1ull << 63);	/* no code */
 	put64(pt + 8 * (RAM_PAGES + 3), 0xfee00000 | 7);		/* the local APIC */
-	put64(pt + 8 * (RAM_PAGES + 4), 1ull << 51 | 7);		/* a reserved bit, perhaps */
+	/* A reserved bit, perhaps. */
+	put64(pt + 8 * (RAM_PAGES + 4), 1ull << 51 | 7);
 	put64(pd, pt | 7);
 	put64(pd + 8, 0x87);						/* 2 MiB */
 	put64(pdpt, pd | 7);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the fuzzers of libanykvm share: an input that is read from front to back, virtual machines whose
- * memory is a pool between guard pages, guests in every mode, and KVM_RUN that comes back.
+ * What the fuzzers of libanykvm share: an input that is read from front to back, virtual machines
+ * whose memory is a pool between guard pages, guests in every mode, and KVM_RUN that comes back.
  *
- * Guest memory is the pool and nothing else, so that no guest has a right to touch memory of the fuzzer's.
+ * Guest memory is the pool and nothing else, so that no guest has a right to touch memory of the
+ * fuzzer's.
  */
 #ifndef FUZZ_VM_H
 #define FUZZ_VM_H
