@@ -89,7 +89,7 @@ litmus_\name\()_run:
 1:	testl	%r12d, %r12d
 	jnz	2f
 	xorl	%eax, %eax			/* a few in any case */
-	cmpl	$4, litmus_batches
+	cmpl	$2, litmus_batches
 	cmovael	smp_stop, %eax
 	movl	%eax, litmus_end
 	lock incl litmus_batches

@@ -31,7 +31,7 @@ CLASSES = {
            "fp-error,zlib,rdrand,peterson,dekker",
     "memory": "memcpy,memthrash,memrate,stream,malloc,mcontend,cacheline,cache,prefetch,list,skiplist,splay,"
               "l1cache,memfd,shm,shm-sysv,zero,ring-pipe,pipe,vm-splice,stackmmap,bigheap,membarrier,matrix-3d,"
-              "flushcache,null,physpage",
+              "flushcache,null",
     "vm": "vm,mmap,mmapfork,mmapaddr,mremap,vm-rw,vm-addr,vm-segv,madvise,mincore,msync,mlock,brk,stack,fault,"
           "userfaultfd,pageswap,remap,rmap,mmapfixed,mmapmany,mprotect,pagemove,tlb-shootdown,fork,vfork,"
           "clone,exec,spawn,pthread,context,sigsegv,sigfpe,sigtrap,switch,futex,mutex,sem,signal,munmap",
