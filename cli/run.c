@@ -188,8 +188,8 @@ static char *made_cmdline(struct config *c, bool detach)
 		return cmdline;
 	if (!term || strlen(term) > 64 || term[strspn(term, TERM_CHARACTERS)])
 		term = "vt220";
-	snprintf(cmdline, 512, "%s systemd.tty.term.ttyS0=%s systemd.tty.rows.ttyS0=%u "
-		 "systemd.tty.columns.ttyS0=%u", base, term, size.ws_row, size.ws_col);
+	snprintf(cmdline, 512, "%s anykvm.term=%s anykvm.rows=%u anykvm.cols=%u", base, term,
+		 size.ws_row, size.ws_col);
 	return cmdline;
 }
 
