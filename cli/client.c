@@ -31,7 +31,7 @@ int client_find(struct client *c, const struct command *command, const char *nam
 }
 
 /* By way of the directory's descriptor, so that no path is too long for a socket's address. */
-static int connect_socket(struct client *c)
+int client_dial(struct client *c)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
@@ -54,7 +54,7 @@ int client_connect(struct client *c, const struct command *command, const char *
 		return cli_fail(command, CLI_FAILED, "%s is not running: start it with anykvm run "
 				"--name %s", name, name);
 	}
-	ret = connect_socket(c);
+	ret = client_dial(c);
 	if (!ret)
 		return CLI_OK;
 	client_close(c);

@@ -27,6 +27,8 @@ struct client {
 int client_find(struct client *c, const struct command *command, const char *name);
 /* The same, and connects; complains also where it does not run. */
 int client_connect(struct client *c, const struct command *command, const char *name);
+/* Connects to one that was found. Returns 0 or -errno, without complaint. */
+int client_dial(struct client *c);
 void client_close(struct client *c);
 
 /*

@@ -19,44 +19,56 @@ static bool is_refuse(const char *name)
 	return !strncmp(name, "vm-", 3) && name[3] && !name[3 + strspn(name + 3, "0123456789")];
 }
 
-/* What is to be said of a machine: what it says itself, or what is known of it without. */
+/* What is to be said of a machine that does not say it. */
+static json_t *bare_status(const char *name, const char *state, pid_t pid)
+{
+	json_t *status = json_pack("{s:s, s:s}", "name", name, "state", state);
+
+	if (status && pid)
+		json_object_set_new(status, "pid", json_integer(pid));
+	return status;
+}
+
+static json_t *ask_status(struct client *c)
+{
+	json_t *status = NULL;
+	int err = client_dial(c);
+
+	/* Between taking its name and making its socket; an image may have to be made first. */
+	if (err == -ENOENT)
+		return bare_status(c->name, "starting", c->pid);
+	c->timeout = PS_TIMEOUT_MS;
+	c->quiet = true;
+	if (err || client_ask(c, "status", NULL, &status))
+		return bare_status(c->name, "unresponsive", c->pid);
+	return status;
+}
+
+/* What a machine that does not run has left. NULL: nothing worth telling. */
+static json_t *read_status(struct client *c)
+{
+	json_t *status = client_read_json(c, RUNDIR_ENDED);
+
+	if (json_is_object(status))
+		return status;
+	json_decref(status);
+	if (is_refuse(c->name) && !rundir_remove(c->name, NULL))
+		return NULL;
+	return bare_status(c->name, "died", 0);
+}
+
 static json_t *describe(const struct command *command, const char *name)
 {
-	struct vmm_error error = { "" };
-	struct client c = { .directory = -1 };
-	json_t *status = NULL;
+	struct client c = { .command = command, .name = name, .directory = -1, .socket = -1 };
+	json_t *status;
 
-	c.directory = rundir_open(name, &c.running, &c.pid, &error);
+	c.directory = rundir_open(name, &c.running, &c.pid, NULL);
 	if (c.directory == -ENOENT && made_image_has_disk(name))
 		return json_pack("{s:s, s:s, s:{s:s}}", "name", name, "state", "off", "config",
 				 "image", made_image_names);
 	if (c.directory < 0)
 		return NULL;
-	client_close(&c);
-	if (client_find(&c, command, name))
-		return NULL;
-	if (c.running) {
-		client_close(&c);
-		if (client_connect(&c, command, name))
-			return NULL;
-		c.timeout = PS_TIMEOUT_MS;
-		if (client_ask(&c, "status", NULL, &status))
-			status = json_pack("{s:s, s:s, s:i}", "name", name, "state", "unresponsive",
-					   "pid", c.pid);
-	} else {
-		status = client_read_json(&c, RUNDIR_ENDED);
-		if (!json_is_object(status)) {
-			json_decref(status);
-			status = NULL;
-		}
-		if (!status && is_refuse(name) && !rundir_remove(name, NULL)) {
-			client_close(&c);
-			return NULL;
-		}
-		if (!status) {
-			status = json_pack("{s:s, s:s}", "name", name, "state", "died");
-		}
-	}
+	status = c.running ? ask_status(&c) : read_status(&c);
 	client_close(&c);
 	return status;
 }
