@@ -375,6 +375,23 @@ static void files(void **state)
 	st = host_stat("file");
 	assert_int_equal(st.st_size, 5000);
 	assert_int_equal(st.st_mode, S_IFREG | 0640);
+	/* A guest that asks for more than it was told to gets no more. */
+	{
+		static uint8_t big[3 << 20];
+		struct {
+			struct fuse_in_header header;
+			struct fuse_read_in in;
+		} request = {
+			.header = { .len = sizeof(request), .opcode = FUSE_READ, .nodeid = node },
+			.in = { .fh = fh, .size = UINT32_MAX },
+		};
+		const struct iovec out = { &request, sizeof(request) }, in = { big, sizeof(big) };
+
+		assert_int_equal(truncate(host_path("file"), 4 << 20), 0);
+		assert_int_equal(fs_serve(fs, &out, 1, &in, 1),
+				 sizeof(struct fuse_out_header) + FS_MAX_PAGES * 4096);
+		assert_int_equal(truncate(host_path("file"), 5000), 0);
+	}
 	/* A write at the end is there wherever the guest thinks that is. */
 	assert_int_equal(write_file(node, fh, 0, "end", 3, O_RDWR | O_APPEND), 0);
 	assert_int_equal(host_stat("file").st_size, 5003);

@@ -16,7 +16,8 @@
 #include "vmm/fs/fs_server.h"
 
 #define DIRECTORY_BUFFER	(16u << 10)
-/* What one request copies at most. The guest asks again. */
+/* What one request moves or copies at most, however much it asks for. The guest asks again. */
+#define MAX_TRANSFER		(FS_MAX_PAGES * 4096u)
 #define MAX_COPY		(16u << 20)
 
 int fs_open_flags(const struct fs *fs, uint32_t flags)
@@ -113,8 +114,8 @@ static struct fs_handle *get_file(struct fs_request *r, uint64_t number)
 
 /*
  * Moves size bytes between a file at offset and the part of a vector that begins at skip. Returns
- * the bytes moved, fewer at the file's end or where something failed on the way; -errno where
- * nothing was moved.
+ * the bytes moved, fewer at the file's end, where something failed on the way, or where it is more
+ * than the guest was told to ask for; -errno where nothing was moved.
  */
 static int64_t transfer(int fd, bool write, bool append, uint64_t offset, const struct iovec *iov,
 			unsigned int count, uint64_t skip, uint64_t size)
@@ -122,6 +123,8 @@ static int64_t transfer(int fd, bool write, bool append, uint64_t offset, const 
 	struct iovec slice[VIRTQUEUE_MAX_IOV];
 	uint64_t done = 0;
 
+	if (size > MAX_TRANSFER)
+		size = MAX_TRANSFER;
 	if (offset > INT64_MAX || size > INT64_MAX - offset)
 		return -EINVAL;
 	while (done < size) {
