@@ -151,8 +151,12 @@ struct x86_cpu {
 	struct x86_tlb_entry *tlb;	/* the table of the current access mode */
 	struct x86_jit {		/* the translator's, while its code runs: cpu/soft/jit */
 		u64 page;		/* linear address of the page that the code is from */
-		u64 epoch;		/* what a key of jit_target has on top */
+		/* Where code is, as far as translated code has looked it up, holds as long as the key does: see
+		 * x86_code_moved. 0: it holds no longer. */
+		u64 key, generation;
+		u64 *pages;		/* a bit for each linear page, by hash, that was looked up: X86_CODE_PAGES */
 		struct jit_target *targets;
+		u64 *ways;		/* keys of branches to other pages */
 		u64 tmp[3];
 		u32 flags;		/* arithmetic flags: SF, ZF, AF, PF, CF in bits 15:8, OF in bit 0 */
 		u32 edge;
@@ -236,6 +240,16 @@ struct x86_cpu {
 	struct soft_vector *vector;	/* the software processor's x87 and vector unit, the VM's: cpu/soft/vector.h */
 	struct kvm_vcpu *vcpu;
 };
+
+/* Linear pages of code, by the lower bits of their number. */
+#define X86_CODE_PAGES	32768
+
+/* Code may be somewhere else, or be another, from now on. Changes of the context or the access mode count too. */
+static inline void x86_code_moved(struct x86_cpu *c)
+{
+	c->jit.generation++;
+	c->jit.key = 0;
+}
 
 #define c_rip(c)	((c)->regs[X86_REG_RIP])
 

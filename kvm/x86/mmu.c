@@ -104,6 +104,7 @@ static void recycle(struct x86_cpu *c)
 	m->large_1g = 0;
 	m->lower_global = false;
 	m->next_ctx = 3;
+	x86_code_moved(c);
 	m->ctx[0] = 1;
 	m->ctx[1] = 2;
 	m->upper_private = false;
@@ -215,6 +216,9 @@ void x86_tlb_flush_page(struct x86_cpu *c, u64 lin)
 		first = ((lin & region) >> PAGE_SHIFT) & (X86_TLB_SIZE - 1);
 		n = 1024;
 	}
+	if (c->jit.pages && (n || (c->jit.pages[(lin >> PAGE_SHIFT) % X86_CODE_PAGES / 64] &
+				   BIT_ULL((lin >> PAGE_SHIFT) % 64))))
+		x86_code_moved(c);
 	for (int t = 0; t < X86_NR_TLBS; t++) {
 		struct x86_tlb_entry *tlb = c->tlbs[t];
 
@@ -321,6 +325,7 @@ static void drop_by_host(struct x86_cpu *c, u64 host, bool writes)
 
 void x86_tlb_drop_host_page(struct x86_cpu *c, const u8 *host)
 {
+	x86_code_moved(c);
 	drop_by_host(c, (u64)host, false);
 }
 
@@ -405,6 +410,7 @@ void x86_mmu_access_mode(struct x86_cpu *c)
 	c->watch = (c->dr7 & 0xff) ||
 		   (c->debug.control & (KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP));
 	c->tlb = c->tlbs[access_mode(c)];
+	c->jit.key = 0;
 	c->tlb_ctx[0] = closed ? CTX_CLOSED : c->mmu->ctx[0];
 	c->tlb_ctx[1] = closed ? CTX_CLOSED : c->mmu->ctx[1];
 }

@@ -529,6 +529,30 @@ TEST(code_remapped, LONG, "a call to a page that was mapped elsewhere goes there
 	PASS
 2:	FAIL
 
+TEST(code_invlpg, LONG, "the same after INVLPG, for a call and a jump"):
+	movl	$0x000001b8, PAGE(1)
+	movw	$0xc300, PAGE(1) + 4
+	movl	$0x000002b8, PAGE(2)
+	movw	$0xc300, PAGE(2) + 4
+	movl	$PAGE(1), %ebx
+	movl	$100, %ecx
+1:	movq	$PAGE(1) + 3, PTE(1)
+	invlpg	(%rbx)
+	call	PAGE(1)
+	cmpl	$1, %eax
+	jne	2f
+	movq	$PAGE(2) + 3, PTE(1)
+	invlpg	(%rbx)
+	pushq	$3f
+	jmp	PAGE(1)
+3:
+	cmpl	$2, %eax
+	jne	2f
+	decl	%ecx
+	jnz	1b
+	PASS
+2:	FAIL
+
 TEST(pcid, LONG, "PCIDs: kept across CR3 loads with bit 63, dropped without"):
 	NEEDS(PCID)
 	movq	%cr4, %rax

@@ -42,7 +42,7 @@ static void empty(struct x86_cpu *c)
 	struct soft_icache *ic = &s->icache;
 
 	if (s->jit)
-		jit_empty(s->jit);
+		jit_empty(c, s->jit);
 	memset(ic->front, 0, sizeof(ic->front));
 	memset(ic->hash, 0, sizeof(ic->hash));
 	memset(ic->pages, 0, sizeof(ic->pages));
@@ -58,10 +58,8 @@ static int stale(struct x86_cpu *c, const struct x86_insn *i)
 }
 
 /* A handler may be inside the block right now, so its memory stays; only what it does changes. */
-static void poison(struct x86_cpu *c, struct soft_block *b)
+static void poison(struct soft_block *b)
 {
-	if (b->jit_slot)
-		jit_forget(c, b);
 	b->jit_slot = b->jit_host = NULL;
 	for (u32 k = 0; k < b->n; k++)
 		b->insn[k].fn = stale;
@@ -72,10 +70,9 @@ void soft_icache_drop_all(struct x86_cpu *c)
 {
 	struct soft_vcpu *s = c->soft;
 
-	if (s->jit)
-		jit_forget_targets(s->jit);
+	x86_code_moved(c);
 	if (s->current)
-		poison(c, s->current);
+		poison(s->current);
 	memset(s->icache.front, 0, sizeof(s->icache.front));
 	s->icache.reset = true;
 }
@@ -106,11 +103,12 @@ void soft_icache_drop_page(struct x86_cpu *c, u64 host)
 
 	if (!page)
 		return;
+	x86_code_moved(c);
 	((struct soft_vcpu *)c->soft)->stats.page_drops++;
 	*link = page->next;
 	for (struct soft_block *b = page->blocks; b; b = b->page_next) {
 		unhash(ic, b);
-		poison(c, b);
+		poison(b);
 	}
 }
 
@@ -185,11 +183,9 @@ void soft_icache_doubt_page(struct x86_cpu *c, u64 host)
 	if (!page || unwritten(ic, page))
 		return;
 	page->epoch = ic->epoch - 1;
-	for (struct soft_block *b = page->blocks; b; b = b->page_next) {
+	x86_code_moved(c);
+	for (struct soft_block *b = page->blocks; b; b = b->page_next)
 		b->epoch = ic->epoch - 1;
-		if (b->jit_slot)
-			jit_forget(c, b);
-	}
 }
 
 /* The bytes behind lin's page, where they may be fetched without further ado; NULL where not. */

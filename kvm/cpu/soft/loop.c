@@ -365,6 +365,7 @@ int soft_run(struct kvm_vcpu *v)
 	if (READ_ONCE(v->kvm->outside) != s->outside || !(c->cr0 & X86_CR0_PG)) {
 		s->outside = READ_ONCE(v->kvm->outside);
 		s->icache.epoch++;
+		x86_code_moved(c);
 	}
 	soft_icache_set_share(c);
 	if (s->jit)

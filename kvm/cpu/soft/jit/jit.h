@@ -26,19 +26,25 @@ struct soft_vcpu;
 #define JIT_BLOCK_ROOM	(64u << 10)	/* more than a block's code */
 #define JIT_HOT		12		/* runs before a block is translated */
 
-/* Targets of indirect and cross-page branches, by host address. */
-#define JIT_TARGET_BITS	15
+/* Targets of indirect branches, by linear address. */
+#define JIT_TARGET_BITS	14
 struct jit_target {
-	u64 key;	/* host address; bit 47: 32-bit mode; the epoch's low 16 bits on top; 0: none */
+	u64 lin;
+	u64 key;			/* c->jit.key when it was looked up; 0: none */
 	void *code;
+	u64 unused;			/* 32 bytes */
 };
+
+/* Ways: direct branches to other pages. One holds while its key is c->jit.key. */
+#define JIT_WAYS	(1u << 17)
+#define JIT_BLOCK_WAYS	2		/* of one block */
 
 struct soft_jit {
 	struct os_code code;
 	size_t start, used, limit;	/* start: behind the stubs; limit: soft_icache_set_share */
 	/* In the writable mapping. */
 	u8 *enter, *leave, *call, *call_flags, *ready;
-	u8 *lookup[2];			/* by half of the address space */
+	u8 *lookup, *way;
 	u8 *crosses;
 	struct jit_target targets[1 << JIT_TARGET_BITS];
 	const struct x86_insn *insn;	/* that stopped translated code */
@@ -48,7 +54,11 @@ struct soft_jit {
 	u32 ticking, ran;
 	bool unwatched;			/* no timer was to be had: interpret meanwhile */
 	struct x86_cpu *cpu;
-	u64 epoch;			/* on top of keys */
+	u64 pages[X86_CODE_PAGES / 64];	/* c->jit.pages, of the generation: */
+	u64 generation;
+	u64 ways[JIT_WAYS];		/* keys */
+	u32 way_jump[JIT_WAYS];		/* where in code memory the way's jump has its displacement */
+	u32 nr_ways;
 	u8 kind[];			/* by row of the table: translate.c's */
 };
 
@@ -71,11 +81,8 @@ void jit_translate(struct x86_cpu *c, struct soft_block *b);
 int jit_run(struct x86_cpu *c, struct soft_block *b);
 /* May code of the current mode run translated? In 32-bit mode: with flat segments. */
 bool jit_flat(const struct x86_cpu *c);
-/* No branch finds b any more. */
-void jit_forget(struct x86_cpu *c, struct soft_block *b);
 /* Blocks are gone for good: so is their code. Not from within translated code. */
-void jit_empty(struct soft_jit *j);
-void jit_forget_targets(struct soft_jit *j);
+void jit_empty(struct x86_cpu *c, struct soft_jit *j);
 
 /* ---- translate.c, stubs.c ---- */
 void jit_classify(struct soft_jit *j);
@@ -90,6 +97,8 @@ int jit_exec(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b);
 int jit_exec_flags(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b);
 /* The code at a linear address that the target table does not name. NULL: the loop has to see to it. */
 void *jit_find(struct x86_cpu *c, u64 lin);
+/* The same for the way whose number is in c->jit.tmp[0]: it leads there from now on. */
+void *jit_take_way(struct x86_cpu *c, u64 lin);
 /* soft_crosses for b, which is in the page that is running. */
 long jit_crosses(struct x86_cpu *c, const struct soft_block *b);
 /* Before a vector instruction: may it run, and is MXCSR the guest's? If not so, the handler has done it. */

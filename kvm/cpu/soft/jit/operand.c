@@ -2,13 +2,20 @@
 /* Memory operands: effective addresses, and the software TLB's lookup in a dozen instructions. */
 #include "kvm/cpu/soft/jit/translate.h"
 
-void jit_slow_if(struct tr *t, u8 *jump)
+struct slow *jit_slow(struct tr *t)
 {
 	if (!t->slow) {
 		t->slow = &t->slows[t->nr_slow++];
 		*t->slow = (struct slow){ .count = 1, .k = t->k, .next = t->next, .dirty = t->dirty };
 	}
-	t->slow->from[t->slow->n++] = jump;
+	return t->slow;
+}
+
+void jit_slow_if(struct tr *t, u8 *jump)
+{
+	struct slow *s = jit_slow(t);
+
+	s->from[s->n++] = jump;
 }
 
 struct ea jit_insn_ea(const struct tr *t, const struct x86_insn *i)

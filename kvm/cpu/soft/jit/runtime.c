@@ -32,12 +32,6 @@ static void tick(void *arg)
 
 void jit_begin(struct soft_jit *j)
 {
-	u32 epoch = soft_icache(j->cpu)->epoch;
-
-	/* Keys hold 16 bits of the epoch: old ones must not come to life again. */
-	if (!(epoch & 0xffff))
-		jit_forget_targets(j);
-	j->epoch = (u64)epoch << 48;
 	j->from = NULL;
 	atomic_xchg(&j->ran, 1);
 	j->unwatched = false;
@@ -69,6 +63,8 @@ struct soft_jit *jit_create(struct x86_cpu *c, size_t size)
 	j->start = j->used = ALIGN_UP((size_t)(e.p - j->code.rw), 64);
 	os_perf_map_add(j->code.rx, j->start, "anykvm:stubs");
 	c->jit.targets = j->targets;
+	c->jit.ways = j->ways;
+	c->jit.pages = j->pages;
 	return j;
 }
 
@@ -76,37 +72,51 @@ void jit_destroy(struct soft_jit *j)
 {
 	if (!j)
 		return;
+	j->cpu->jit.pages = NULL;
 	os_timer_destroy(&j->tick);
 	os_code_free(&j->code);
 	os_free(j);
 }
 
-void jit_forget_targets(struct soft_jit *j)
+void jit_empty(struct x86_cpu *c, struct soft_jit *j)
 {
-	memset(j->targets, 0, sizeof(j->targets));
-}
-
-void jit_empty(struct soft_jit *j)
-{
-	jit_forget_targets(j);
+	x86_code_moved(c);
 	j->from = NULL;
 	j->used = j->start;
+	j->nr_ways = 0;
 }
 
-static struct jit_target *target_slot(struct soft_jit *j, u64 host)
+/*
+ * The key under which lookups from the page that is running are kept: what they depend on. Everything else that they
+ * depend on begins a new generation.
+ */
+static void set_key(struct x86_cpu *c, struct soft_jit *j)
 {
-	u32 h = host;
+	bool user = c->tlb == c->tlbs[X86_TLB_USER];
 
-	return &j->targets[(h ^ (h >> PAGE_SHIFT)) & ((1 << JIT_TARGET_BITS) - 1)];
+	if (j->generation != c->jit.generation) {
+		memset(j->pages, 0, sizeof(j->pages));
+		j->generation = c->jit.generation;
+	}
+	c->jit.key = c->jit.generation << 15 | (u64)c->mode << 13 | (u64)user << 12 |
+		     c->tlb_ctx[c->jit.page >> 63];
 }
 
-void jit_forget(struct x86_cpu *c, struct soft_block *b)
+/* That code is at lin holds for the key: it must be in the half of the address space whose context the key has. */
+static bool keep(struct x86_cpu *c, struct soft_jit *j, u64 lin)
 {
-	struct soft_jit *j = ((struct soft_vcpu *)c->soft)->jit;
-	struct jit_target *t = target_slot(j, b->host);
+	if ((lin ^ c->jit.page) >> 63)
+		return false;
+	j->pages[(lin >> PAGE_SHIFT) % X86_CODE_PAGES / 64] |= BIT_ULL((lin >> PAGE_SHIFT) % 64);
+	return true;
+}
 
-	if ((t->key << 17) == (b->host << 17))
-		t->key = 0;
+static void keep_target(struct x86_cpu *c, struct soft_jit *j, u64 lin, void *code)
+{
+	u32 n = ((u32)lin ^ ((u32)lin >> PAGE_SHIFT)) & ((1 << JIT_TARGET_BITS) - 1);
+
+	if (keep(c, j, lin))
+		j->targets[n] = (struct jit_target){ .lin = lin, .key = c->jit.key, .code = code };
 }
 
 void jit_translate(struct x86_cpu *c, struct soft_block *b)
@@ -115,7 +125,7 @@ void jit_translate(struct x86_cpu *c, struct soft_block *b)
 	struct soft_jit *j = s->jit;
 	struct emit e;
 
-	if (j->used + JIT_BLOCK_ROOM > j->limit) {
+	if (j->used + JIT_BLOCK_ROOM > j->limit || j->nr_ways + JIT_BLOCK_WAYS > JIT_WAYS) {
 		soft_icache_drop_all(c);
 		return;
 	}
@@ -162,10 +172,9 @@ int jit_run(struct x86_cpu *c, struct soft_block *b)
 			link_edge(c, j, b);
 		j->from = NULL;
 	}
-	c->jit.epoch = j->epoch | (u64)(b->mode != X86_MODE_64) << 47;
-	*target_slot(j, b->host) = (struct jit_target){ b->host ^ c->jit.epoch, b->jit_slot };
-
 	c->jit.page = c_rip(c) & PAGE_MASK;
+	set_key(c, j);
+	keep_target(c, j, c_rip(c), b->jit_slot);
 	c->jit.flags = x86_flags_to_ax(c->rflags);
 	r = enter(c, b->jit_slot);
 	x86_flags_set(c, c->jit.flags);
@@ -180,23 +189,55 @@ int jit_run(struct x86_cpu *c, struct soft_block *b)
 
 /* ---- called by translated code ---- */
 
-void *jit_find(struct x86_cpu *c, u64 lin)
+static void *find(struct x86_cpu *c, u64 lin)
 {
 	struct x86_tlb_entry *e = x86_tlb_slot(c, lin);
 	struct soft_vcpu *s = c->soft;
-	u64 host = lin + e->addend;
 	struct soft_block *b;
 
 	s->stats.finds++;
-	b = x86_tlb_hit(c, lin, 1, e->ex) ? soft_icache_peek(c, host) : NULL;
+	b = x86_tlb_hit(c, lin, 1, e->ex) ? soft_icache_peek(c, lin + e->addend) : NULL;
 	if (!b || !b->jit_slot) {
 		s->stats.lost++;
 		return NULL;
 	}
 	if (b->page->epoch != s->icache.epoch && !soft_icache_check_page(c, b))
 		return NULL;
-	*target_slot(s->jit, host) = (struct jit_target){ host ^ c->jit.epoch, b->jit_slot };
+	/* Comparing may have begun a new generation. */
+	if (!c->jit.key)
+		set_key(c, s->jit);
 	return b->jit_slot;
+}
+
+void *jit_find(struct x86_cpu *c, u64 lin)
+{
+	struct soft_jit *j = ((struct soft_vcpu *)c->soft)->jit;
+	void *code = find(c, lin);
+
+	if (code)
+		keep_target(c, j, lin, code);
+	return code;
+}
+
+void *jit_take_way(struct x86_cpu *c, u64 lin)
+{
+	struct soft_jit *j = ((struct soft_vcpu *)c->soft)->jit;
+	u32 way = c->jit.tmp[0];
+	s32 *jump = (s32 *)(j->code.rw + j->way_jump[way]);
+	void *code;
+	s32 rel;
+
+	if (READ_ONCE(c->attention))
+		return NULL;
+	code = find(c, lin);
+	if (!code || !keep(c, j, lin))
+		return NULL;
+	rel = (u8 *)code - (j->code.rx - j->code.rw) - ((u8 *)jump + 4);
+	/* Writing to code that has just run is slow. */
+	if (*jump != rel)
+		__atomic_store_n(jump, rel, __ATOMIC_RELAXED);
+	j->ways[way] = c->jit.key;
+	return code;
 }
 
 long jit_crosses(struct x86_cpu *c, const struct soft_block *b)
@@ -224,6 +265,8 @@ int jit_exec(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b)
 	/* A segment register may have been loaded. */
 	if (unlikely(b->mode != X86_MODE_64) && !jit_flat(c))
 		return JIT_NEXT;
+	if (unlikely(!c->jit.key))
+		set_key(c, s->jit);
 	return 0;
 }
 

@@ -62,45 +62,32 @@ static void emit_call_c(struct emit *e, u64 fn)
 	e8(e, 0xc3);
 }
 
-/* RDX: linear address, in that half of the address space. RAX: its code, 0 where it is not known or somebody
- * wants attention. RCX is lost. */
-static void emit_lookup_stub(struct emit *e, int half)
+/* RDX: linear address. RAX: its code, 0 where it is not known or somebody wants attention. RCX is lost. */
+static void emit_lookup_stub(struct emit *e)
 {
-	u8 *miss[3];
+	u8 *attention, *miss[2];
 
 	e_alu_imm(e, 7, 4, C(attention), 0);
-	miss[0] = e_jcc(e, 5);
+	attention = e_jcc(e, 5);
 	e_mov(e, 4, H_RCX, H_RDX);
-	e_op(e, 0xc1, 4, 5, loc_reg(H_RCX));
-	e8(e, PAGE_SHIFT - 5);
-	e_alu_imm(e, 4, 4, loc_reg(H_RCX), (X86_TLB_SIZE - 1) << 5);
-	e_op(e, 0x03, 8, H_RCX, C(tlb));
-	e_mov(e, 8, H_RAX, H_RDX);
-	e_alu_imm(e, 4, 8, loc_reg(H_RAX), -4096);
-	/* An address in the other half has another context: it misses. */
-	e_op(e, 0x0b, 8, H_RAX, half ? C(tlb_ctx[1]) : C(tlb_ctx[0]));
-	e_op(e, 0x3b, 8, H_RAX, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, ex)));
-	miss[1] = e_jcc(e, 5);
-	e_load(e, 8, H_RCX, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, addend)));
-	e_rr(e, 0x03, 8, H_RCX, H_RDX);
-	e_mov(e, 4, H_RAX, H_RCX);
-	e_op(e, 0xc1, 4, 5, loc_reg(H_RAX));
+	e_op(e, 0xc1, 4, 5, loc_reg(H_RCX));		/* shr */
 	e8(e, PAGE_SHIFT);
-	e_rr(e, 0x33, 4, H_RAX, H_RCX);
-	e_alu_imm(e, 4, 4, loc_reg(H_RAX), (1 << JIT_TARGET_BITS) - 1);
-	e_op(e, 0xc1, 4, 4, loc_reg(H_RAX));		/* shl */
-	e8(e, 4);
-	e_op(e, 0x03, 8, H_RAX, C(jit.targets));
-	e_op(e, 0x33, 8, H_RCX, C(jit.epoch));
-	e_op(e, 0x3b, 8, H_RCX, loc_mem(H_RAX, 0));
-	miss[2] = e_jcc(e, 5);
-	e_load(e, 8, H_RAX, loc_mem(H_RAX, 8));
+	e_rr(e, 0x33, 4, H_RCX, H_RDX);
+	e_alu_imm(e, 4, 4, loc_reg(H_RCX), (1 << JIT_TARGET_BITS) - 1);
+	e_op(e, 0xc1, 4, 4, loc_reg(H_RCX));		/* shl: entries have 32 bytes */
+	e8(e, 5);
+	e_op(e, 0x03, 8, H_RCX, C(jit.targets));
+	e_load(e, 8, H_RAX, C(jit.key));
+	e_op(e, 0x3b, 8, H_RDX, loc_mem(H_RCX, offsetof(struct jit_target, lin)));
+	miss[0] = e_jcc(e, 5);
+	e_op(e, 0x3b, 8, H_RAX, loc_mem(H_RCX, offsetof(struct jit_target, key)));
+	miss[1] = e_jcc(e, 5);
+	e_load(e, 8, H_RAX, loc_mem(H_RCX, offsetof(struct jit_target, code)));
 	e8(e, 0xc3);
-	/* Not in the table: perhaps only since a new epoch began. */
-	e_land(e, miss[2]);
-	emit_call_c(e, (u64)jit_find);
 	e_land(e, miss[0]);
 	e_land(e, miss[1]);
+	emit_call_c(e, (u64)jit_find);
+	e_land(e, attention);
 	e_rr(e, 0x33, 4, H_RAX, H_RAX);
 	e8(e, 0xc3);
 }
@@ -130,10 +117,10 @@ void jit_emit_stubs(struct soft_jit *j, struct emit *e)
 	emit_call_stub(j, e, jit_exec_flags);
 	j->ready = e->p;
 	emit_call_stub(j, e, jit_ready);
-	for (int half = 0; half < 2; half++) {
-		j->lookup[half] = e->p;
-		emit_lookup_stub(e, half);
-	}
+	j->lookup = e->p;
+	emit_lookup_stub(e);
+	j->way = e->p;
+	emit_call_c(e, (u64)jit_take_way);
 	j->crosses = e->p;
 	emit_call_c(e, (u64)jit_crosses);
 }

@@ -232,7 +232,7 @@ static void find_code(struct tr *t)
 {
 	struct emit *e = &t->e;
 
-	e_call_to(e, t->j->lookup[t->half]);
+	e_call_to(e, t->j->lookup);
 	e_rr(e, 0x85, 8, H_RAX, H_RAX);			/* test rax, rax */
 	jit_slow_if(t, e_jcc(e, 4));
 }
@@ -254,6 +254,57 @@ static void page_plus(struct tr *t, int dst, s32 at)
 		e_lea(&t->e, t->word, dst, loc_mem(dst, at));
 }
 
+static void push_return(struct tr *t);
+
+/*
+ * Goes on, or calls, in another page: at, from this page's start. A branch's handler does it where the target is not
+ * known; what is no branch runs off the page's end, and then the loop knows the way. The flags are in the slot.
+ */
+static void take_way(struct tr *t, s32 at, bool branch, bool call)
+{
+	struct soft_jit *j = t->j;
+	struct emit *e = &t->e;
+	struct way *w;
+	u32 number;
+	u8 *jump;
+
+	number = j->nr_ways++;
+	w = &t->ways[t->nr_ways++];
+	e_alu_imm(e, 7, 4, C(attention), 0);
+	w->from[0] = e_jcc(e, 5);
+	e_load(e, 8, H_RAX, C(jit.ways));
+	e_load(e, 8, H_RAX, loc_mem(H_RAX, number * sizeof(j->ways[0])));
+	e_op(e, 0x3b, 8, H_RAX, C(jit.key));
+	w->from[1] = e_jcc(e, 5);
+	w->at = at;
+	w->number = number;
+	w->slow = branch ? jit_slow(t) : NULL;
+	w->back = e->p;
+	if (call)
+		push_return(t);
+	e_alu_imm(e, 0, t->word, C(jit.page), at & (s32)PAGE_MASK);
+	jump = e_jmp(e);
+	j->way_jump[number] = jump - j->code.rw;
+}
+
+static void emit_way(struct tr *t, struct way *w)
+{
+	struct emit *e = &t->e;
+
+	for (u32 n = 0; n < ARRAY_SIZE(w->from); n++)
+		e_land(e, w->from[n]);
+	e_op(e, 0xc7, 8, 0, C(jit.tmp));
+	e32(e, w->number);
+	page_plus(t, H_RDX, w->at);
+	e_call_to(e, t->j->way);
+	e_rr(e, 0x85, 8, H_RAX, H_RAX);
+	e_patch(e, e_jcc(e, 5), w->back);
+	if (w->slow)
+		w->slow->from[w->slow->n++] = e_jmp(e);
+	else
+		unlinked(t, e_jmp(e), w->at, false);
+}
+
 /* Goes on at a place of this page or, at < 0 or beyond it, of another one. `k` is the branch, whose
  * handler does it where the target is not known; a block without a branch at its end has none. */
 static void go_on(struct tr *t, s32 at, bool branch)
@@ -264,16 +315,7 @@ static void go_on(struct tr *t, s32 at, bool branch)
 	}
 	flags_to_slot(t);
 	t->flags = IN_SLOT;
-	page_plus(t, H_RDX, at);
-	if (branch) {
-		find_code(t);
-	} else {
-		/* It runs off the page's end, which is no instruction: the loop knows the way. */
-		e_call_to(&t->e, t->j->lookup[t->half]);
-		e_rr(&t->e, 0x85, 8, H_RAX, H_RAX);
-		unlinked(t, e_jcc(&t->e, 4), at, false);
-	}
-	go_to(t);
+	take_way(t, at, branch, false);
 }
 
 /* ---- instructions ---- */
@@ -850,13 +892,7 @@ static void emit_branch(struct tr *t, const struct x86_insn *i, const struct kin
 		}
 		flags_to_slot(t);
 		t->flags = IN_SLOT;
-		page_plus(t, H_RDX, to);
-		find_code(t);
-		e_store(e, 8, H_RAX, C(jit.tmp));
-		push_return(t);
-		page_plus(t, H_RDX, to);
-		e_load(e, 8, H_RAX, C(jit.tmp));
-		go_to(t);
+		take_way(t, to, true, true);
 		break;
 	case K_RET:
 		e_load(e, t->word, H_RDX, stack(t, 0, false));
@@ -1265,6 +1301,10 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, s
 		jit_vectors_home(&t);
 	if (!ended)
 		go_on(&t, t.next, false);
+	t.dirty = 0;
+	t.flags = IN_SLOT;
+	for (u32 n = 0; n < t.nr_ways; n++)
+		emit_way(&t, &t.ways[n]);
 	for (u32 n = 0; n < t.nr_slow; n++)
 		emit_slow(&t, &t.slows[n]);
 	for (u32 n = 0; n < t.nr_ready; n++)

@@ -42,6 +42,14 @@ struct ready {			/* a look whether vector instructions may run, that said no */
 	u8 *back;
 };
 
+struct way {			/* a branch to another page whose key does not fit: look it up */
+	u8 *from[2];
+	s32 at;
+	u32 number;
+	struct slow *slow;	/* what does it if that fails; NULL: the loop */
+	u8 *back;
+};
+
 struct edge {			/* a way to another place of the page that is not linked yet, or out */
 	u8 *from;
 	u16 at;			/* offset in the page */
@@ -71,10 +79,11 @@ struct tr {
 	u8 denied;		/* X86_DENY_* that are known not to hold */
 	bool x87_masked;	/* all exceptions, now: who wants some, goes on wanting them */
 	bool mxcsr;		/* is known to be the guest's */
-	u32 nr_slow, nr_edges, nr_ready;
+	u32 nr_slow, nr_edges, nr_ready, nr_ways;
+	struct way ways[JIT_BLOCK_WAYS];
 	struct ready readies[SOFT_BLOCK_MAX];
 	struct slow slows[SOFT_BLOCK_MAX];
-	struct edge edges[8];
+	struct edge edges[10];
 	bool live[SOFT_BLOCK_MAX];	/* flags behind each instruction matter */
 };
 
@@ -191,6 +200,8 @@ void jit_ea_to(struct tr *t, const struct ea *a, int dst, u32 size);
  */
 struct loc jit_lookup(struct tr *t, struct ea a, u32 size, bool write);
 struct loc jit_operand(struct tr *t, const struct x86_insn *i, u32 size, bool write);
+/* This instruction's way out to its handler. */
+struct slow *jit_slow(struct tr *t);
 /* A jump (its displacement) after which this instruction is its handler's. The flags are in the slot. */
 void jit_slow_if(struct tr *t, u8 *jump);
 
