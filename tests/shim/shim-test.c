@@ -97,6 +97,42 @@ static void test_looking(void **state)
 	close(fd);
 }
 
+/* The ring of coalesced MMIO is the VM's, and every vCPU shows it, however it is mapped. */
+static void test_ring(void **state)
+{
+	int fd = open_kvm(), vm = ioctl(fd, KVM_CREATE_VM, 0);
+	int page = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_COALESCED_MMIO);
+	int size = ioctl(fd, KVM_GET_VCPU_MMAP_SIZE, 0), vcpu[2];
+	char *map[2], *one;
+
+	assert_true(vm >= 0 && page > 0 && size > page * 4096);
+	for (int i = 0; i < 2; i++) {
+		vcpu[i] = ioctl(vm, KVM_CREATE_VCPU, i);
+		assert_true(vcpu[i] >= 0);
+		map[i] = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu[i], 0);
+		assert_true(map[i] != MAP_FAILED);
+	}
+	strcpy(map[0], "first");
+	strcpy(map[0] + page * 4096, "ring");
+	assert_int_equal(map[1][0], 0);
+	assert_string_equal(map[1] + page * 4096, "ring");
+	one = mmap(NULL, 4096, PROT_READ, MAP_SHARED, vcpu[1], page * 4096);
+	assert_true(one != MAP_FAILED);
+	assert_string_equal(one, "ring");
+	munmap(one, 4096);
+	/* No vCPU's, whatever descriptor comes along. */
+	one = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, vcpu[1], 0);
+	assert_true(one != MAP_FAILED);
+	assert_int_equal(one[page * 4096], 0);
+	munmap(one, size);
+	for (int i = 0; i < 2; i++) {
+		munmap(map[i], size);
+		close(vcpu[i]);
+	}
+	close(vm);
+	close(fd);
+}
+
 static void test_no_file(void **state)
 {
 	int fd = open_kvm(), vm = ioctl(fd, KVM_CREATE_VM, 0);
@@ -437,6 +473,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_looking),
 		cmocka_unit_test(test_no_file),
+		cmocka_unit_test(test_ring),
 		cmocka_unit_test(test_other_files),
 		cmocka_unit_test(test_copies),
 		cmocka_unit_test(test_guest),

@@ -361,7 +361,7 @@ void *anykvm_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t 
 	struct os_fd *f;
 	int lender;
 
-	if (p == MAP_FAILED)
+	if (p == MAP_FAILED || flags & MAP_ANONYMOUS)
 		return p;
 	f = get(fd);
 	if (!f)

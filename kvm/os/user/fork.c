@@ -16,9 +16,10 @@ static void before(void)
 
 static void after(bool child)
 {
+	/* First, since the others close descriptors: under the shim, which would ask what they are. */
+	user_fd_after_fork(child);
 	user_eventfd_after_fork(child);
 	user_worker_after_fork(child);
-	user_fd_after_fork(child);
 	if (child)
 		user_copy_after_fork();
 }
