@@ -18,7 +18,8 @@ int net_user_create(struct loop *loop, const struct net_config *config,
 		    struct net_backend **backend, struct vmm_error *error)
 {
 	return vmm_fail(error, -ENOTSUP, "--net user: this anykvm was built without libslirp: "
-			"install libslirp-dev and build again, or give --net tap or --net passt");
+			"install libslirp-dev and libglib2.0-dev and build again, or give "
+			"--net tap or --net passt");
 }
 #endif
 
