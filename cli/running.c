@@ -195,12 +195,11 @@ void running_end(struct running *r, const struct config *c, int status, const ch
 {
 	bool keep = !r->unnamed && reason;
 
-	if (r->claimed && keep)
+	if (r->claimed && keep) {
 		leave_word(r, c, status, reason);
-	if (r->claimed) {
 		rundir_release(&r->dir);
-		if (!keep)
-			rundir_remove(c->name ? c->name : r->name, NULL);
+	} else if (r->claimed) {
+		rundir_discard(&r->dir);
 	}
 	if (r->ready_fd >= 0)
 		close(r->ready_fd);

@@ -123,6 +123,29 @@ void rundir_set_pid(const struct rundir *dir)
 		return;
 }
 
+static void remove_all(const char *directory)
+{
+	DIR *dir = opendir(directory);
+	struct dirent *entry;
+
+	if (!dir)
+		return;
+	/* The lock last: whoever comes in between finds it taken. */
+	while ((entry = readdir(dir)))
+		if (strcmp(entry->d_name, RUNDIR_LOCK))
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	unlinkat(dirfd(dir), RUNDIR_LOCK, 0);
+	closedir(dir);
+}
+
+void rundir_discard(struct rundir *dir)
+{
+	remove_all(dir->path);
+	rmdir(dir->path);
+	/* Whoever waits for the end finds nothing any more. */
+	rundir_release(dir);
+}
+
 void rundir_release(struct rundir *dir)
 {
 	if (dir->lock_fd >= 0)
@@ -160,21 +183,6 @@ int rundir_open(const char *name, bool *running, pid_t *pid, struct vmm_error *e
 		*pid = atoi(text);
 	close(lock);
 	return fd;
-}
-
-static void remove_all(const char *directory)
-{
-	DIR *dir = opendir(directory);
-	struct dirent *entry;
-
-	if (!dir)
-		return;
-	/* The lock last: whoever comes in between finds it taken. */
-	while ((entry = readdir(dir)))
-		if (strcmp(entry->d_name, RUNDIR_LOCK))
-			unlinkat(dirfd(dir), entry->d_name, 0);
-	unlinkat(dirfd(dir), RUNDIR_LOCK, 0);
-	closedir(dir);
 }
 
 int rundir_remove(const char *name, struct vmm_error *error)

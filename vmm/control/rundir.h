@@ -44,6 +44,8 @@ int rundir_claim(struct rundir *dir, const char *name, struct vmm_error *error);
 void rundir_set_pid(const struct rundir *dir);
 /* The machine has ended. Its directory stays. */
 void rundir_release(struct rundir *dir);
+/* The machine has ended, and its directory goes. */
+void rundir_discard(struct rundir *dir);
 
 /* Opens the directory of a machine that another process may run; running is said of it then, and
  * the process's identifier (0: none). Returns a descriptor, or -errno: -ENOENT where there is none. */
