@@ -151,6 +151,8 @@ struct x86_cpu {
 	struct x86_tlb_entry *tlb;	/* the table of the current access mode */
 	struct x86_jit {		/* the translator's, while its code runs: cpu/soft/jit */
 		u64 page;		/* linear address of the page that the code is from */
+		u32 flags;		/* arithmetic flags: SF, ZF, AF, PF, CF in bits 15:8, OF in bit 0 */
+		u32 edge;
 		/* Where code is, as far as translated code has looked it up, holds as long as the key does: see
 		 * x86_code_moved. 0: it holds no longer. */
 		u64 key, generation;
@@ -158,8 +160,6 @@ struct x86_cpu {
 		struct jit_target *targets;
 		u64 *ways;		/* keys of branches to other pages */
 		u64 tmp[3];
-		u32 flags;		/* arithmetic flags: SF, ZF, AF, PF, CF in bits 15:8, OF in bit 0 */
-		u32 edge;
 		struct soft_block *block;	/* that the edge leaves from */
 	} jit;
 	struct x86_segment seg[X86_NR_SEGS];
