@@ -15,8 +15,11 @@
 #include "kvm/x86/msr.h"
 #include "kvm/x86/xstate.h"
 
+/* The end of an instruction that serialises (SDM volume 3, 9.3): stores before it are seen by all before
+ * a load behind it. */
 static int done(int r)
 {
+	smp_mb();
 	return r ? r : X86_DONE;
 }
 
@@ -269,6 +272,7 @@ static int do_cpuid(struct x86_cpu *c, const struct x86_insn *i)
 
 	if (unlikely(c->cpl != 0 && x86_cpuid_faults(c)))
 		return x86_raise_err(c, X86_GP, 0);
+	smp_mb();		/* it serialises */
 	x86_cpuid(c, &eax, &ebx, &ecx, &edx);
 	c->regs[X86_RAX] = eax;
 	c->regs[X86_RBX] = ebx;
@@ -322,7 +326,7 @@ static int do_invlpg(struct x86_cpu *c, const struct x86_insn *i)
 		return r;
 	if (x86_canonical(lin))
 		x86_tlb_flush_page(c, lin);
-	return X86_DONE;
+	return done(X86_OK);
 }
 
 static int do_invpcid(struct x86_cpu *c, const struct x86_insn *i)
@@ -349,12 +353,13 @@ static int do_invpcid(struct x86_cpu *c, const struct x86_insn *i)
 	} else {
 		x86_tlb_flush_all(c);
 	}
-	return X86_DONE;
+	return done(X86_OK);
 }
 
 /* INVD, WBINVD, WBNOINVD: memory is coherent. */
 static int do_wbinvd(struct x86_cpu *c, const struct x86_insn *i)
 {
+	smp_mb();
 	return x86_check_attr(c, i);
 }
 

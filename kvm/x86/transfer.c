@@ -565,6 +565,7 @@ static int do_iret(struct x86_cpu *c, const struct x86_insn *i)
 
 	if (r != X86_DONE)
 		return r;
+	smp_mb();		/* it serialises */
 	/* The end of an NMI handler: the next may come. */
 	if (c->ev.nmi_masked) {
 		c->ev.nmi_masked = false;
