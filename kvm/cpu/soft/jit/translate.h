@@ -226,8 +226,8 @@ void jit_vectors_home(struct tr *t);
 
 bool jit_x87_ok(const struct x86_insn *i);
 void jit_emit_x87(struct tr *t, const struct x86_insn *i, const struct effect *f);
-/* Out of line, behind the instruction's handler: a jump (its displacement) to where translated code goes on, unless the
- * unit is not ready now, which it relies on. false: i is none that this is about. */
+/* Out of line, behind the instruction's handler: a jump (its displacement) to where translated code
+ * goes on, unless the unit is not ready now, which it relies on. false: i is none that this is about. */
 bool jit_x87_after_handler(struct tr *t, const struct x86_insn *i, u8 **go_on);
 
 /* ---- string.c ---- */
