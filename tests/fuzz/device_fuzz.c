@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <linux/fuse.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_pci.h>
 #include <signal.h>
@@ -441,6 +442,26 @@ static void use_port(void)
 		fake_in(fm, port, 1u << u8() % 3);
 }
 
+/* FUSE_INIT, without which the file server answers nothing else. */
+static void begin_session(void)
+{
+	struct {
+		struct fuse_in_header header;
+		struct fuse_init_in init;
+	} request = {
+		.header = { .len = sizeof(request), .opcode = FUSE_INIT },
+		.init = { .major = 7, .minor = 36, .flags = UINT32_MAX },
+	};
+	const struct driver_buffer buffers[] = {
+		{ DRIVER_BUFFERS, sizeof(request), false }, { DRIVER_BUFFERS + 4096, 4096, true },
+	};
+
+	memcpy(fake_ram(fm, DRIVER_BUFFERS, sizeof(request)), &request, sizeof(request));
+	driver_add(&d, 1, buffers, 2);
+	driver_notify(&d, 1);
+	fake_settle(fm);
+}
+
 /* The driver does all as it should. */
 static void start_driver(void)
 {
@@ -451,6 +472,8 @@ static void start_driver(void)
 	fake_machine_reset(fm);
 	driver_find(&d, fm, SLOT);
 	driver_start(&d, mask | 1ull << VIRTIO_F_VERSION_1, devices[kind].queues);
+	if (devices[kind].make == make_fs)
+		begin_session();
 }
 
 /* A chain of buffers, well-formed, with the input's bytes in those that the device reads. */
