@@ -58,8 +58,8 @@ int client_connect(struct client *c, const struct command *command, const char *
 	if (!ret)
 		return CLI_OK;
 	client_close(c);
-	return cli_fail(command, CLI_FAILED, "%s does not answer: %s; it may be starting or ending, "
-			"try again", name, strerror(-ret));
+	return cli_fail(command, CLI_FAILED, "%s does not answer: %s; it may be starting or "
+			"ending, try again", name, strerror(-ret));
 }
 
 void client_close(struct client *c)
@@ -88,8 +88,8 @@ static bool send_all(int fd, const char *data, size_t length)
 	return true;
 }
 
-/* One line, without what follows it: after the answer to "console" that is the guest's. Returns NULL
- * with errno set (0: the machine hung up). */
+/* One line, without what follows it: after the answer to "console" that is the guest's. Returns
+ * NULL with errno set (0: the machine hung up). */
 static char *receive_line(struct client *c)
 {
 	struct pollfd ready = { .fd = c->socket, .events = POLLIN };

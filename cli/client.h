@@ -32,9 +32,9 @@ int client_dial(struct client *c);
 void client_close(struct client *c);
 
 /*
- * Sends a command with the members of arguments (or NULL; the reference is taken over) and waits for
- * the answer. Returns an exit status, having complained; *result, if it is wanted, is json_decref'd by
- * the caller.
+ * Sends a command with the members of arguments (or NULL; the reference is taken over) and waits
+ * for the answer. Returns an exit status, having complained; *result, if it is wanted, is
+ * json_decref'd by the caller.
  */
 int client_ask(struct client *c, const char *what, json_t *arguments, json_t **result);
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The disk that cloud-init reads: a file system with the label "cidata" that holds user-data, which is
- * the user's, and meta-data, which names the instance. cloud-init runs anew for an instance that it
- * does not know; so the name changes exactly when the machine's name or the user-data does.
+ * The disk that cloud-init reads: a file system with the label "cidata" that holds user-data, which
+ * is the user's, and meta-data, which names the instance. cloud-init runs anew for an instance that
+ * it does not know; so the name changes exactly when the machine's name or the user-data does.
  *
- * The file system is made by whichever of Debian's tools for that is there. The disk is a file without
- * a name, which goes with the process.
+ * The file system is made by whichever of Debian's tools for that is there. The disk is a file
+ * without a name, which goes with the process.
  */
 #include "cli/cloud_init.h"
 
@@ -24,7 +24,8 @@
 #define USER_DATA_LIMIT	(16 << 20)
 #define PATH_SIZE	4096
 
-/* How each tool is told to make seed.img of user-data and meta-data, in the directory it runs in. */
+/* How each tool is told to make seed.img of user-data and meta-data, in the directory it runs
+ * in. */
 static const struct {
 	const char *program, *script;
 } tools[] = {
@@ -185,8 +186,8 @@ int cloud_init_disk(struct config *c, struct disk_config *disk)
 		return CLI_FAILED;
 	if (!script) {
 		free(data);
-		return cli_fail(&command_run, CLI_FAILED, "--cloud-init: there is nothing here that makes "
-				"its disk: install xorriso, genisoimage or mtools");
+		return cli_fail(&command_run, CLI_FAILED, "--cloud-init: there is nothing here "
+				"that makes its disk: install xorriso, genisoimage or mtools");
 	}
 	snprintf(directory, sizeof(directory), "%s/anykvm-seed.XXXXXX", tmp && *tmp ? tmp : "/tmp");
 	if (!mkdtemp(directory)) {
@@ -198,8 +199,8 @@ int cloud_init_disk(struct config *c, struct disk_config *disk)
 	free(data);
 	remove_work(directory);
 	if (fd < 0)
-		return cli_fail(&command_run, CLI_FAILED, "--cloud-init: its disk cannot be made in %s: "
-				"%s", directory, strerror(-fd));
+		return cli_fail(&command_run, CLI_FAILED, "--cloud-init: its disk cannot be made "
+				"in %s: %s", directory, strerror(-fd));
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	*disk = (struct disk_config){ .path = config_strdup(c, path), .format = "raw",
 				      .readonly = true };

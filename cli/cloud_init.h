@@ -5,8 +5,8 @@
 
 #include "cli/config.h"
 
-/* Makes it of the file that c->cloud_init names, and sets disk to it. Returns an exit status, having
- * complained. */
+/* Makes it of the file that c->cloud_init names, and sets disk to it. Returns an exit status,
+ * having complained. */
 int cloud_init_disk(struct config *c, struct disk_config *disk);
 
 #endif

@@ -14,7 +14,8 @@
 #include "cli/config.h"
 #include "cli/made_image.h"
 
-/* The part that is the same whatever the options are. Names that begin with an underscore are ours. */
+/* The part that is the same whatever the options are. Names that begin with an underscore are
+ * ours. */
 static const char script[] =
 "_anykvm_machines() {\n"
 "	anykvm ps 2>/dev/null | awk 'NR > 1 { print $1 }'\n"
@@ -98,7 +99,8 @@ static const char script[] =
 
 /* ------------------------------------------------------------------ the part that is made */
 
-/* The options of a command, as its help lists them: lines that begin with "  --NAME" or "  -X, --NAME". */
+/* The options of a command, as its help lists them: lines that begin with "  --NAME" or "  -X,
+ * --NAME". */
 static void print_help_options(const char *help)
 {
 	while (help) {

@@ -533,7 +533,8 @@ struct option *config_options(const struct option *others, char **letters)
 	for (const struct option *other = others; other->name; other++)
 		count++;
 	options = calloc(count, sizeof(*options));
-	/* Arguments that are no options are returned in their place; mistakes are ours to report. */
+	/* Arguments that are no options are returned in their place; mistakes are ours to
+	 * report. */
 	*letters = calloc(1, 3 + 3 * count);
 	if (!options || !*letters) {
 		free(options);

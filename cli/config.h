@@ -8,9 +8,9 @@
  * describes the file.
  *
  * A device with settings of its own adds a table in a file of its own (see config_disk.c) and a
- * line to config_tables in config.c. What there may be several of (disks) is a list of items, each a
- * struct with keys of its own: "--disk FILE,key=value,flag" as an option, an array of objects in a
- * file.
+ * line to config_tables in config.c. What there may be several of (disks) is a list of items, each
+ * a struct with keys of its own: "--disk FILE,key=value,flag" as an option, an array of objects in
+ * a file.
  */
 #ifndef CLI_CONFIG_H
 #define CLI_CONFIG_H
@@ -88,7 +88,8 @@ struct config_key {
 		     const char *text);
 	/* CONFIG_CUSTOM: writes the value as parse takes it, or nothing where it is not set. */
 	void (*print)(const void *target, char *text, size_t size);
-	/* For what type and range do not say. As parse; text is as the user wrote it. May be NULL. */
+	/* For what type and range do not say. As parse; text is as the user wrote it. May be
+	 * NULL. */
 	int (*check)(const struct config_where *where, const void *target, const char *text);
 };
 
@@ -135,8 +136,8 @@ const char *config_option(const struct config_key *key);
 struct option *config_options(const struct option *others, char **letters);
 
 /*
- * Takes what getopt_long() found: index as it gave it, or the letter. Returns an exit status, having
- * complained where it is not CLI_OK, or -1 where it is none of ours.
+ * Takes what getopt_long() found: index as it gave it, or the letter. Returns an exit status,
+ * having complained where it is not CLI_OK, or -1 where it is none of ours.
  */
 int config_set_option(struct config *c, int found, const char *argument);
 

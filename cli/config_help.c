@@ -10,8 +10,8 @@
 #define HELP_COLUMN	23
 #define HELP_WIDTH	84
 
-/* The lines of a help text, from HELP_COLUMN on; the first where the cursor is at column. Behind the
- * last one, or below it where it is long, the key's default. */
+/* The lines of a help text, from HELP_COLUMN on; the first where the cursor is at column. Behind
+ * the last one, or below it where it is long, the key's default. */
 static void print_lines(const struct config_key *key, int column)
 {
 	const char *text = key->help;

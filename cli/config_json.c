@@ -182,8 +182,8 @@ static int read_object(struct config *c, const struct config_where *where,
 		const struct config_key *key = find_key(keys, name);
 
 		if (!key)
-			return config_fail(where, "there is no key '%s': see anykvm help config for "
-					   "those there are", name);
+			return config_fail(where, "there is no key '%s': see anykvm help config "
+					   "for those there are", name);
 		ret = read_key(c, where, key, base, value);
 		if (ret)
 			break;
@@ -235,8 +235,8 @@ static int read_root(struct config *c, const struct config_where *where, json_t 
 		if (!strcmp(name, "version"))
 			continue;
 		if (!key)
-			return config_fail(where, "there is no key '%s': see anykvm help config for "
-					   "those there are", name);
+			return config_fail(where, "there is no key '%s': see anykvm help config "
+					   "for those there are", name);
 		ret = read_key(c, where, key, c, value);
 		if (ret)
 			return ret;
@@ -391,8 +391,8 @@ int config_write(const struct config *c)
 
 int config_read(struct config *c, const char *path)
 {
-	return cli_fail(&command_run, CLI_FAILED, "%s: this anykvm was built without libjansson and "
-			"reads no files: give options instead", path);
+	return cli_fail(&command_run, CLI_FAILED, "%s: this anykvm was built without libjansson "
+			"and reads no files: give options instead", path);
 }
 
 int config_write(const struct config *c)

@@ -86,7 +86,8 @@ static enum verdict pass_input(struct session *s)
 
 	if (n < 0)
 		return errno == EINTR || errno == EAGAIN ? GO_ON : LEAVE;
-	/* The end of a file is not that of the console: what the guest says to it is still wanted. */
+	/* The end of a file is not that of the console: what the guest says to it is still
+	 * wanted. */
 	if (!n && s->terminal)
 		return LEAVE;
 	if (!n) {

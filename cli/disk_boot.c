@@ -2,8 +2,8 @@
 /*
  * The kernel on a disk image; see disk_boot.h.
  *
- * The file systems are read by libext2fs, through our own images, so that any format and any chain of
- * images will do; nothing is mounted, and nothing written. What a guest wrote there is hostile:
+ * The file systems are read by libext2fs, through our own images, so that any format and any chain
+ * of images will do; nothing is mounted, and nothing written. What a guest wrote there is hostile:
  * partition tables are checked against the disk, files have limits, and libext2fs is made for
  * damaged file systems.
  */
@@ -36,7 +36,8 @@ struct partition {
 	unsigned int number;	/* from 1; 0: the whole disk */
 };
 
-/* ------------------------------------------------------------------ libext2fs's view of a partition */
+/* ------------------------------------------------------------------ libext2fs's view of a
+ * partition */
 
 /* What the next ext2fs_open is to read: its io_manager gets nothing but a name. */
 static struct partition *opening;
@@ -306,8 +307,8 @@ static ext2_ino_t find_initrd(ext2_filsys fs, const char *directory, const char 
 
 /* ------------------------------------------------------------------ the search */
 
-/* Takes kernel and initial RAM disk from a directory. Returns CLI_OK where there is a kernel, -1 where
- * there is none, or another status. */
+/* Takes kernel and initial RAM disk from a directory. Returns CLI_OK where there is a kernel, -1
+ * where there is none, or another status. */
 static int take_kernel(struct config *c, ext2_filsys fs, const char *directory)
 {
 	ext2_ino_t dir = *directory ? look_up(fs, directory) : EXT2_ROOT_INO, kernel, initrd;
@@ -330,8 +331,8 @@ static int take_kernel(struct config *c, ext2_filsys fs, const char *directory)
 	if (initrd) {
 		fd = copy_file(fs, initrd, "initrd", INITRD_LIMIT);
 		if (fd < 0)
-			return cli_fail(&command_run, CLI_FAILED, "%s: the initial RAM disk of %s cannot "
-					"be read: give --kernel and --initrd", c->image, path);
+			return cli_fail(&command_run, CLI_FAILED, "%s: the initial RAM disk of %s "
+					"cannot be read: give --kernel and --initrd", c->image, path);
 		c->vm.initrd = path_of(c, fd);
 	}
 	return c->vm.kernel && (c->vm.initrd || !initrd) ? CLI_OK :
@@ -400,9 +401,9 @@ static int search(struct config *c, struct image *image)
 		}
 	}
 	if (ret < 0 || (!ret && !root))
-		ret = cli_fail(&command_run, CLI_FAILED, "%s has no ext4 file system with %s on it, and "
-			       "there is no firmware to boot it yet: give --kernel FILE, and --initrd "
-			       "and --cmdline as it needs", c->image, ret ? "a kernel" : "a root");
+		ret = cli_fail(&command_run, CLI_FAILED, "%s has no ext4 file system with %s on "
+			       "it, and there is no firmware to boot it yet: give --kernel FILE, "
+			       "and --initrd and --cmdline as it needs", c->image, ret ? "a kernel" : "a root");
 	if (!ret) {
 		name_root(c, root_fs, root, name, sizeof(name));
 		ret = add_root(c, name);

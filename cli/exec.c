@@ -100,8 +100,8 @@ static bool accepted(int fd)
 	return n > 2 && !memcmp(line, "OK ", 3);
 }
 
-/* The socket of the machine's vsock: ours in its directory, or where the user wanted it. Empty: there is
- * none. */
+/* The socket of the machine's vsock: ours in its directory, or where the user wanted it. Empty:
+ * there is none. */
 static void find_vsock(struct client *c, char *path, size_t size)
 {
 	json_t *status = NULL;
@@ -146,8 +146,8 @@ static int find_agent(struct client *c, int *fd)
 
 	find_vsock(c, path, sizeof(path));
 	if (!*path)
-		return cli_fail(c->command, STATUS_NO_AGENT, "%s has no agent that runs commands: only "
-				"images that anykvm makes have one; see anykvm help ssh", c->name);
+		return cli_fail(c->command, STATUS_NO_AGENT, "%s has no agent that runs commands: "
+				"only images that anykvm makes have one; see anykvm help ssh", c->name);
 	do {
 		*fd = connect_agent(path);
 		if (*fd >= 0)
@@ -156,8 +156,8 @@ static int find_agent(struct client *c, int *fd)
 			return cli_fail(c->command, STATUS_NO_AGENT, "%s has ended", c->name);
 		nanosleep(&a_moment, NULL);
 	} while (time(NULL) < until);
-	return cli_fail(c->command, STATUS_NO_AGENT, "the agent in %s does not answer: see anykvm logs "
-			"%s", c->name, c->name);
+	return cli_fail(c->command, STATUS_NO_AGENT, "the agent in %s does not answer: see anykvm "
+			"logs %s", c->name, c->name);
 }
 
 /* ------------------------------------------------------------------ the session */
@@ -294,8 +294,8 @@ static int exec_main(int argc, char **argv)
 		return cli_finish_output(&command_exec);
 	}
 	if (optind == argc)
-		return cli_fail(&command_exec, CLI_USAGE, "no machine named: give its NAME; anykvm ps "
-				"lists them");
+		return cli_fail(&command_exec, CLI_USAGE, "no machine named: give its NAME; anykvm "
+				"ps lists them");
 	ret = client_connect(&c, &command_exec, argv[optind]);
 	if (ret)
 		return ret;

@@ -108,7 +108,8 @@ const struct command command_kill = {
 	.main = kill_main,
 };
 
-/* Presses the power button, again every few seconds: a guest that is starting does not listen yet. */
+/* Presses the power button, again every few seconds: a guest that is starting does not listen
+ * yet. */
 static int stop_machine(struct client *c, double seconds)
 {
 	const double again = 3;
@@ -160,8 +161,8 @@ static int stop_main(int argc, char **argv)
 		}
 	}
 	if (optind == argc)
-		return cli_fail(&command_stop, CLI_USAGE, "no machine named: give its NAME; anykvm ps "
-				"lists them");
+		return cli_fail(&command_stop, CLI_USAGE, "no machine named: give its NAME; anykvm "
+				"ps lists them");
 	if (optind + 1 < argc)
 		return cli_extra_argument(&command_stop, argv[optind + 1]);
 	ret = client_connect(&c, &command_stop, argv[optind]);
@@ -278,8 +279,8 @@ static int show_logs(struct client *c, bool following)
 	}
 	fd = open_log(c, RUNDIR_CONSOLE);
 	if (fd < 0)
-		return cli_fail(c->command, CLI_FAILED, "%s has no log: its console is the terminal "
-				"that it was started from", c->name);
+		return cli_fail(c->command, CLI_FAILED, "%s has no log: its console is the "
+				"terminal that it was started from", c->name);
 	offset = 0;
 	if (good)
 		good = following ? follow(c, &fd, &offset) : copy_log(fd, &offset);
@@ -311,8 +312,8 @@ static int logs_main(int argc, char **argv)
 		}
 	}
 	if (optind == argc)
-		return cli_fail(&command_logs, CLI_USAGE, "no machine named: give its NAME; anykvm ps "
-				"lists them");
+		return cli_fail(&command_logs, CLI_USAGE, "no machine named: give its NAME; anykvm "
+				"ps lists them");
 	if (optind + 1 < argc)
 		return cli_extra_argument(&command_logs, argv[optind + 1]);
 	ret = client_find(&c, &command_logs, argv[optind]);

@@ -93,8 +93,8 @@ static int find_image(const char *name, char *directory, size_t size)
 	if (!find_file(ANYKVM_SOURCE "/scripts/get-image",
 		       ANYKVM_PREFIX "/" ANYKVM_DATADIR "/anykvm/get-image", script) ||
 	    !find_file("../scripts/agent", ANYKVM_PREFIX "/" ANYKVM_DATADIR "/anykvm/agent", agent))
-		return cli_fail(&command_run, CLI_FAILED, "what makes %s is neither beside this program "
-				"nor in " ANYKVM_PREFIX "/" ANYKVM_DATADIR "/anykvm: install it there",
+		return cli_fail(&command_run, CLI_FAILED, "what makes %s is neither beside this "
+				"program nor in " ANYKVM_PREFIX "/" ANYKVM_DATADIR "/anykvm: install it there",
 				name);
 	return run_script(script, name, agent, directory, size);
 }
@@ -160,8 +160,8 @@ int made_image_disk(struct config *c, struct disk_config *disk)
 	if (c->name && !c->ephemeral)
 		return own_disk(c, base, disk);
 	if (!c->ephemeral)
-		fprintf(stderr, "anykvm run: what the guest writes to its disk is forgotten at the end; "
-			"give --name NAME to keep it\n");
+		fprintf(stderr, "anykvm run: what the guest writes to its disk is forgotten at the "
+			"end; give --name NAME to keep it\n");
 	disk->path = config_strdup(c, base);
 	disk->format = "raw";
 	disk->ephemeral = true;

@@ -14,13 +14,13 @@ extern const char made_image_names[];
 
 /*
  * Finds the image that c->image names, having it made where there is none, and sets disk to the
- * one to boot: a machine with a name has one of its own, any other only reads the image's. Returns an
- * exit status, having complained.
+ * one to boot: a machine with a name has one of its own, any other only reads the image's. Returns
+ * an exit status, having complained.
  */
 int made_image_disk(struct config *c, struct disk_config *disk);
 
-/* What belongs to all of a user's machines ($XDG_DATA_HOME/anykvm, ~/.local/share/anykvm), followed by
- * rest. Returns false where the path would be too long. */
+/* What belongs to all of a user's machines ($XDG_DATA_HOME/anykvm, ~/.local/share/anykvm), followed
+ * by rest. Returns false where the path would be too long. */
 bool made_image_data(char path[PATH_MAX], const char *rest);
 
 /* Whether a machine of that name has a disk of its own. */

@@ -148,7 +148,8 @@ static int list(const struct command *command, bool json)
 	return cli_finish_output(command);
 }
 
-/* Takes --json and at most so many arguments. Returns CLI_OK, or -1 where *status is to be returned. */
+/* Takes --json and at most so many arguments. Returns CLI_OK, or -1 where *status is to be
+ * returned. */
 static int parse_json_option(const struct command *command, int argc, char **argv, int most,
 			     bool *json, int *status)
 {
@@ -240,8 +241,8 @@ static int stats_main(int argc, char **argv)
 	if (parse_json_option(&command_stats, argc, argv, 1, &json, &ret))
 		return ret;
 	if (optind == argc)
-		return cli_fail(&command_stats, CLI_USAGE, "no machine named: give its NAME; anykvm "
-				"ps lists them");
+		return cli_fail(&command_stats, CLI_USAGE, "no machine named: give its NAME; "
+				"anykvm ps lists them");
 	ret = client_connect(&c, &command_stats, argv[optind]);
 	if (ret)
 		return ret;

@@ -72,8 +72,8 @@ static int take_argument(struct run_options *opt, const char *argument)
 	if (is_config_file(argument))
 		return config_read(&opt->config, argument);
 	if (!made_image_is(argument) && access(argument, F_OK))
-		return cli_fail(&command_run, CLI_USAGE, "'%s' is neither a file, which a disk image or "
-				"FILE.json would be, nor an image that anykvm makes (%s)", argument,
+		return cli_fail(&command_run, CLI_USAGE, "'%s' is neither a file, which a disk "
+				"image or FILE.json would be, nor an image that anykvm makes (%s)", argument,
 				made_image_names);
 	opt->config.image = config_strdup(&opt->config, argument);
 	return opt->config.image ? CLI_OK : cli_fail(&command_run, CLI_FAILED, "%s",
@@ -171,8 +171,8 @@ static int add_disk(struct config *c, const struct disk_config *disk, bool first
 }
 
 /*
- * The command line for a kernel of ours: quiet, since a serial line is slow, and with what that line
- * cannot tell the guest of the terminal at its end.
+ * The command line for a kernel of ours: quiet, since a serial line is slow, and with what that
+ * line cannot tell the guest of the terminal at its end.
  */
 static char *made_cmdline(struct config *c, bool detach)
 {
@@ -232,8 +232,8 @@ static int complete(struct run_options *opt)
 	if (ret)
 		return ret;
 	if (!vm->kernel)
-		return cli_fail(&command_run, CLI_USAGE, "nothing to boot given: give an image (%s, or a "
-				"disk's), or --kernel FILE, a bzImage or an ELF vmlinux",
+		return cli_fail(&command_run, CLI_USAGE, "nothing to boot given: give an image "
+				"(%s, or a disk's), or --kernel FILE, a bzImage or an ELF vmlinux",
 				made_image_names);
 	if (!vm->cmdline)
 		vm->cmdline = DEFAULT_CMDLINE;

@@ -43,8 +43,8 @@ int running_describe(struct running *r, const struct config *c)
 	r->description = json ? json_dumps(json, JSON_COMPACT) : NULL;
 	json_decref(json);
 	if (!r->description)
-		return cli_fail(&command_run, CLI_FAILED, "the configuration cannot be told to others: "
-				"a name or text in it is not UTF-8");
+		return cli_fail(&command_run, CLI_FAILED, "the configuration cannot be told to "
+				"others: a name or text in it is not UTF-8");
 	return CLI_OK;
 }
 
@@ -57,7 +57,8 @@ static void set_control(struct running *r, struct config *c, bool detach)
 	c->vm.control = &r->control;
 }
 
-/* What listens in images of ours runs commands for anykvm exec; it is spoken to over this socket. */
+/* What listens in images of ours runs commands for anykvm exec; it is spoken to over this
+ * socket. */
 static int add_vsock(struct running *r, struct config *c)
 {
 	char path[PATH_MAX + 32];

@@ -31,21 +31,22 @@ enum running_begun {
 
 #ifdef HAVE_JANSSON
 
-/* Notes what the configuration is, before what follows from it is put in. Returns an exit status. */
+/* Notes what the configuration is, before what follows from it is put in. Returns an exit
+ * status. */
 int running_describe(struct running *r, const struct config *c);
 
-/* Takes the machine's directory, whose name needed says has to be had. Returns an exit status, having
- * complained. */
+/* Takes the machine's directory, whose name needed says has to be had. Returns an exit status,
+ * having complained. */
 int running_claim(struct running *r, const struct config *c, bool needed);
 
 /*
  * Gives the configuration, which is complete, its control and started, and with detach makes the
- * process that runs it: then this returns twice, RUNNING_HERE in that process, and in the caller when
- * the guest runs or failed to.
+ * process that runs it: then this returns twice, RUNNING_HERE in that process, and in the caller
+ * when the guest runs or failed to.
  */
 enum running_begun running_begin(struct running *r, struct config *c, bool detach, int *status);
-/* The machine has ended, with that status; reason is what was said of it, NULL where it has not come to
- * be run. After running_claim, whatever that and running_begin returned. */
+/* The machine has ended, with that status; reason is what was said of it, NULL where it has not
+ * come to be run. After running_claim, whatever that and running_begin returned. */
 void running_end(struct running *r, const struct config *c, int status, const char *reason);
 /* Gives back what running_describe took. */
 void running_forget(struct running *r);
@@ -62,8 +63,8 @@ static inline int running_describe(struct running *r, const struct config *c)
 static inline int running_claim(struct running *r, const struct config *c, bool needed)
 {
 	return !needed ? CLI_OK :
-	       cli_fail(&command_run, CLI_FAILED, "%s: this anykvm was built without libjansson and has "
-			"no control sockets: leave it away", c->name ? "--name" : "--detach");
+	       cli_fail(&command_run, CLI_FAILED, "%s: this anykvm was built without libjansson "
+			"and has no control sockets: leave it away", c->name ? "--name" : "--detach");
 }
 
 static inline enum running_begun running_begin(struct running *r, struct config *c, bool detach,

@@ -74,8 +74,8 @@ static int wait_server(struct client *c, const char *address, int port)
 		if (client_wait_end(c, 0))
 			return cli_fail(c->command, CLI_FAILED, "%s has ended", c->name);
 		if (time(NULL) >= until)
-			return cli_fail(c->command, CLI_FAILED, "no ssh server answers in %s: see anykvm "
-					"logs %s", c->name, c->name);
+			return cli_fail(c->command, CLI_FAILED, "no ssh server answers in %s: see "
+					"anykvm logs %s", c->name, c->name);
 		nanosleep(&a_moment, NULL);
 	}
 	return CLI_OK;
@@ -142,8 +142,8 @@ static int prepare(struct client *c, const json_t *config, const char *user, str
 	} else if (made) {
 		add_proxy(w, c);
 	} else {
-		return cli_fail(c->command, CLI_FAILED, "no port of this host leads to port 22 of %s: "
-				"start it with -p 2222:22, say", c->name);
+		return cli_fail(c->command, CLI_FAILED, "no port of this host leads to port 22 of "
+				"%s: start it with -p 2222:22, say", c->name);
 	}
 	if (!ret && made)
 		ret = add_keys(w, c, image);
@@ -206,8 +206,8 @@ static int ssh_main(int argc, char **argv)
 		}
 	}
 	if (optind == argc)
-		return cli_fail(&command_ssh, CLI_USAGE, "no machine named: give its NAME; anykvm ps "
-				"lists them");
+		return cli_fail(&command_ssh, CLI_USAGE, "no machine named: give its NAME; anykvm "
+				"ps lists them");
 	ret = client_connect(&c, &command_ssh, argv[optind]);
 	if (ret)
 		return ret;

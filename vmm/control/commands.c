@@ -110,8 +110,8 @@ static enum control_outcome run_resume(struct control_request *request)
 static enum control_outcome run_stop(struct control_request *request)
 {
 	if (machine_state(request->machine) == MACHINE_PAUSED) {
-		vmm_fail(&request->error, 0, "the machine is paused, and its guest cannot switch it "
-			 "off: resume it first");
+		vmm_fail(&request->error, 0, "the machine is paused, and its guest cannot switch "
+			 "it off: resume it first");
 		return CONTROL_FAILED;
 	}
 	acpi_pm_press_power_button(request->machine);

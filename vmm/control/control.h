@@ -62,7 +62,8 @@ struct console;
 int console_create(struct loop *loop, const char *directory, struct console **console,
 		   struct vmm_error *error);
 struct char_backend *console_backend(struct console *console);
-/* Connects fd, a socket, which the console then owns, and gives the guest what came on it already. */
+/* Connects fd, a socket, which the console then owns, and gives the guest what came on it
+ * already. */
 void console_attach(struct console *console, int fd, const uint8_t *input, size_t length);
 void console_resize(struct console *console, unsigned int columns, unsigned int rows);
 /* Lets go of those who are attached. The backend lives on, for the device to destroy. */

@@ -37,14 +37,14 @@ int rundir_base(char path[PATH_MAX], struct vmm_error *error)
 				"directory of yours", path, strerror(errno));
 	/* In /tmp it may be another's trap. */
 	if (!is_ours(path, true))
-		return vmm_fail(error, -EPERM, "%s is not a directory of yours that only you may use: "
-				"remove it, or set XDG_RUNTIME_DIR", path);
+		return vmm_fail(error, -EPERM, "%s is not a directory of yours that only you may "
+				"use: remove it, or set XDG_RUNTIME_DIR", path);
 	return 0;
 }
 
 /*
- * Locks of open file descriptions: they outlive a fork, and whether one is held can be asked without
- * taking it, so that nobody who asks is in the way of a machine that starts.
+ * Locks of open file descriptions: they outlive a fork, and whether one is held can be asked
+ * without taking it, so that nobody who asks is in the way of a machine that starts.
  */
 static const struct flock whole_file = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 

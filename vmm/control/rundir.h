@@ -34,7 +34,8 @@ struct rundir {
 /* Finds the directory of all machines; makes it where it is not there. Returns 0 or -errno. */
 int rundir_base(char path[PATH_MAX], struct vmm_error *error);
 
-/* Whether a machine can have that name, which has come from a user: that of one file, in plain sight. */
+/* Whether a machine can have that name, which has come from a user: that of one file, in plain
+ * sight. */
 bool rundir_name_is_good(const char *name);
 
 /* Makes the directory of a machine, or takes over that of one that ended, for this process and
@@ -48,7 +49,8 @@ void rundir_release(struct rundir *dir);
 void rundir_discard(struct rundir *dir);
 
 /* Opens the directory of a machine that another process may run; running is said of it then, and
- * the process's identifier (0: none). Returns a descriptor, or -errno: -ENOENT where there is none. */
+ * the process's identifier (0: none). Returns a descriptor, or -errno: -ENOENT where there is none.
+ * */
 int rundir_open(const char *name, bool *running, pid_t *pid, struct vmm_error *error);
 
 /* Whether a process holds the lock that lock_fd, any descriptor of the file, is of. */
