@@ -159,6 +159,7 @@ struct x86_cpu {
 		u64 *pages;		/* a bit for each linear page, by hash, that was looked up: X86_CODE_PAGES */
 		struct jit_target *targets;
 		u64 *ways;		/* keys of branches to other pages */
+		u64 addend[4];		/* host minus linear address, of accesses that were looked up together */
 		u64 tmp[3];
 		struct soft_block *block;	/* that the edge leaves from */
 	} jit;

@@ -118,7 +118,73 @@ struct loc jit_lookup(struct tr *t, struct ea a, u32 size, bool write)
 	return loc_sib(m.base, H_RDX, 0, m.disp);
 }
 
+/* ---- accesses that are looked up together ---- */
+
+#define GROUP_SPAN	512	/* bytes: the more, the oftener it is in two pages */
+
+/* The bytes of an operand that may be one of a group. */
+static bool groups(const struct tr *t, u32 k, struct group *g)
+{
+	const struct x86_insn *i = &t->b->insn[k];
+
+	if (!t->groups_ok[k] || !(i->flags & X86_I_MEM) || i->base >= 16 || host_of[i->base] == SPILLED ||
+	    i->index != X86_REG_ZERO || i->seg != X86_SEG_FLAT || i->addrsize != 8)
+		return false;
+	*g = (struct group){ .base = i->base, .from = i->disp, .to = i->disp + t->size[k], .write = t->stores[k] };
+	return true;
+}
+
+/* Those that come after this one with the same base. False: there are none. */
+static bool gather(const struct tr *t, struct group *g)
+{
+	struct group other;
+	bool found = false;
+
+	g->until = t->k;
+	for (u32 k = t->k; k < t->b->n && t->plain[k]; k++) {
+		if (k > t->k && groups(t, k, &other) && other.base == g->base &&
+		    max(g->to, other.to) - min(g->from, other.from) <= GROUP_SPAN) {
+			g->from = min(g->from, other.from);
+			g->to = max(g->to, other.to);
+			g->write |= other.write;
+			g->until = k;
+			found = true;
+		}
+		if (t->writes[k] & BIT(g->base))
+			break;
+	}
+	return found;
+}
+
+static struct loc addend(u32 n)
+{
+	return loc_mem(H_RBP, (s32)offsetof(struct x86_cpu, jit.addend) + 8 * (s32)n - BIAS);
+}
+
 struct loc jit_operand(struct tr *t, const struct x86_insn *i, u32 size, bool write)
 {
-	return jit_lookup(t, jit_insn_ea(t, i), size, write);
+	struct group g;
+	struct ea a;
+	u32 n;
+
+	if (t->word != 8 || !groups(t, t->k, &g) || t->next >= PAGE_SIZE)
+		return jit_lookup(t, jit_insn_ea(t, i), size, write);
+	for (n = 0; n < min(t->nr_groups, (u32)GROUPS); n++) {
+		const struct group *known = &t->groups[n];
+
+		if (known->base == g.base && known->until >= t->k && known->from <= g.from &&
+		    g.from + (s32)size <= known->to && (known->write || !write)) {
+			e_load(&t->e, 8, H_RDX, addend(n));
+			return loc_sib(host_of[g.base], H_RDX, 0, i->disp);
+		}
+	}
+	if (!gather(t, &g))
+		return jit_lookup(t, jit_insn_ea(t, i), size, write);
+	n = t->nr_groups++ % GROUPS;
+	t->groups[n] = g;
+	a = (struct ea){ g.base, X86_REG_ZERO, 0, X86_SEG_FLAT, 8, g.from };
+	jit_lookup(t, a, g.to - g.from, g.write || write);
+	t->slow->led = true;
+	e_store(&t->e, 8, H_RDX, addend(n));
+	return loc_sib(host_of[g.base], H_RDX, 0, i->disp);
 }

@@ -1157,6 +1157,12 @@ static void emit_slow(struct tr *t, struct slow *s)
 		leave(t, JIT_NEXT);
 		e_land(e, go_on);
 	}
+	if (s->led) {
+		t->dirty = 0;
+		t->flags = IN_SLOT;
+		unlinked(t, e_jmp(e), s->next, true);
+		return;
+	}
 	jit_move_vectors(t, s->cached, false);
 	if (s->flags & IN_HOST)
 		load_flags(e);
@@ -1219,6 +1225,95 @@ static bool vector_loop(struct tr *t, const struct kind_of *kd)
 	return t->loop_used;
 }
 
+/* What looking up several operands at once needs to know. */
+static void describe(struct tr *t, u32 k, const struct kind_of *kd)
+{
+	const struct x86_insn *i = &t->b->insn[k];
+	bool mem = i->flags & X86_I_MEM, ok = true, stores = false;
+	u16 reg = BIT(i->reg & 15), rm = mem ? 0 : BIT(i->rm & 15), writes = 0;
+	u8 size = i->opsize;
+
+	if (uses_high_byte(i, kd))
+		return;
+	switch (kd->kind) {
+	case K_MOVZX_B: case K_MOVSX_B:
+		size = 1;
+		writes = reg;
+		break;
+	case K_MOVZX_W: case K_MOVSX_W:
+		size = 2;
+		writes = reg;
+		break;
+	case K_MOVSXD:
+		size = 4;
+		writes = reg;
+		break;
+	case K_MOV_RE: case K_ALU_RE: case K_CMOV: case K_IMUL_GE: case K_IMUL_GEI: case K_COUNT:
+		writes = reg;
+		break;
+	case K_MOV_ER: case K_MOV_EI: case K_INC: case K_DEC: case K_NEG: case K_NOT: case K_SHIFT_I: case K_SHIFT_1:
+		stores = true;
+		writes = rm;
+		break;
+	case K_ALU_ER: case K_ALU_EI:
+		stores = kd->arg != 7;
+		writes = rm;
+		break;
+	case K_TEST_ER: case K_TEST_EI:
+		break;
+	case K_BMI:
+		ok = kd->arg <= JIT_ADX;
+		writes = reg | BIT(i->vvvv & 15);
+		break;
+	case K_VECTOR:
+		size = mem ? ((const struct soft_thunk *)i->host)->mem_size : 0;
+		for (u32 n = 0; n < ARRAY_SIZE(i->op->op); n++) {
+			const struct x86_operand *o = &i->op->op[n];
+
+			if (!(o->access & X86_WR))
+				continue;
+			if (o->kind == X86_OP_G)
+				writes |= reg;
+			else if (o->kind == X86_OP_E)
+				writes |= rm;
+			stores |= mem && (o->kind == X86_OP_W || o->kind == X86_OP_E || o->kind == X86_OP_M);
+		}
+		if (i->op->host & X86_H_WR_ECX)
+			writes |= BIT(X86_RCX);
+		break;
+	case K_LEA:
+		ok = false;
+		writes = reg;
+		break;
+	case K_NOP: case K_VZEROUPPER: case K_CARRY:
+		ok = false;
+		break;
+	case K_PUSH_E: case K_PUSH_I:
+		ok = false;
+		writes = BIT(X86_RSP);
+		break;
+	case K_POP_E:
+		ok = false;
+		writes = BIT(X86_RSP) | rm;
+		break;
+	case K_SETCC: case K_BT_I: case K_BT_R: case K_SHIFT_C: case K_SHD_I: case K_SHD_C:
+		ok = false;
+		writes = rm;
+		break;
+	case K_MUL: case K_IMUL: case K_DIV: case K_IDIV: case K_CBW: case K_CWD:
+		ok = false;
+		writes = BIT(X86_RAX) | BIT(X86_RDX);
+		break;
+	default:
+		return;
+	}
+	t->plain[k] = true;
+	t->groups_ok[k] = ok;
+	t->size[k] = size;
+	t->stores[k] = stores;
+	t->writes[k] = writes;
+}
+
 bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, struct soft_block *b)
 {
 	struct tr t = {
@@ -1235,6 +1330,7 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, s
 	for (int k = b->n - 1; k >= 0; k--) {
 		kd[k] = kind_of(&t, &b->insn[k]);
 		f[k] = effect_of(&b->insn[k], &kd[k]);
+		describe(&t, k, &kd[k]);
 		t.live[k] = live;
 		t.wide |= kd[k].kind == K_VECTOR && b->insn[k].op->vex != X86_LEGACY;
 		if (f[k].exposes || f[k].reads)

@@ -25,6 +25,7 @@ struct slow {			/* an instruction's way out to its handler */
 	u8 n;
 	u8 flags;		/* IN_* behind the instruction, where translated code goes on */
 	bool end;		/* no translated code goes on */
+	bool led;		/* others were looked up with it: what follows runs from a block of its own */
 	u8 count;		/* instructions that were to be done at once */
 	u16 k;
 	u16 next;
@@ -40,6 +41,14 @@ struct ready {			/* a look whether vector instructions may run, that said no */
 	u16 next;
 	u16 dirty, cached;
 	u8 *back;
+};
+
+#define GROUPS	4
+struct group {			/* accesses by one base register that were looked up together */
+	u8 base;
+	bool write;
+	s32 from, to;		/* bytes, from what the register says */
+	u32 until;		/* the last instruction */
 };
 
 struct way {			/* a branch to another page whose key does not fit: look it up */
@@ -83,7 +92,15 @@ struct tr {
 	struct way ways[JIT_BLOCK_WAYS];
 	struct ready readies[SOFT_BLOCK_MAX];
 	struct slow slows[SOFT_BLOCK_MAX];
-	struct edge edges[10];
+	struct edge edges[10 + SOFT_BLOCK_MAX / 2];
+	struct group groups[GROUPS];
+	u32 nr_groups;
+	/* What operand.c has to know of each instruction for that. */
+	bool plain[SOFT_BLOCK_MAX];	/* its handler is called in need only, and then it goes on here */
+	bool groups_ok[SOFT_BLOCK_MAX];	/* its memory operand may be one of a group; of so many bytes */
+	u8 size[SOFT_BLOCK_MAX];
+	bool stores[SOFT_BLOCK_MAX];
+	u16 writes[SOFT_BLOCK_MAX];	/* general registers, at the most */
 	bool live[SOFT_BLOCK_MAX];	/* flags behind each instruction matter */
 };
 
@@ -199,6 +216,7 @@ void jit_ea_to(struct tr *t, const struct ea *a, int dst, u32 size);
  * is part of the address, and the flags are in the slot only. A miss goes to the handler.
  */
 struct loc jit_lookup(struct tr *t, struct ea a, u32 size, bool write);
+/* The same for an instruction's operand. RDX alone may be in use, and the flags may be where they were. */
 struct loc jit_operand(struct tr *t, const struct x86_insn *i, u32 size, bool write);
 /* This instruction's way out to its handler. */
 struct slow *jit_slow(struct tr *t);

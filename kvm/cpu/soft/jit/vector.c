@@ -149,6 +149,8 @@ void jit_emit_vector(struct tr *t, const struct x86_insn *i, const struct effect
 				writes_mem = true;
 		m = jit_operand(t, i, thunk->mem_size, writes_mem);
 		if (thunk->align_mask) {
+			flags_to_slot(t);
+			t->flags = IN_SLOT;
 			e_lea(e, 4, H_RAX, m);
 			e8(e, 0xa8); e8(e, thunk->align_mask);		/* test al, mask */
 			jit_slow_if(t, e_jcc(e, 5));
