@@ -298,7 +298,7 @@ static void start_guest(struct state *s)
 	if (!s->vm.nr)
 		return;
 	make_tables(flags & 1);
-	take_into(&s->in, ram + GUEST_CODE, n);
+	put_code(&s->in, n);
 	place(&s->vm, some_vcpu(s), mode, flags & 2, take(&s->in, 8));
 }
 

@@ -6,7 +6,6 @@
  * An input is the mode, flags, 8 bytes that choose the registers, and code. The code runs more
  * often than it takes to be translated, each time with other registers.
  */
-#include <string.h>
 
 #include "tests/fuzz/vm.h"
 
@@ -23,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	vm_open(&vm, (flags & 1 ? FUZZ_JIT : 0) | (flags & 2 ? FUZZ_IRQCHIP : 0));
 	make_tables(flags & 4);
-	take_into(&in, ram + GUEST_CODE, in.left < 0x7000 ? in.left : 0x7000);
+	put_code(&in, in.left);
 	if (set_slot(&vm, 0, flags & 8 ? KVM_MEM_LOG_DIRTY_PAGES : 0, 0, RAM_SIZE, ram) ||
 	    !vm_add_vcpu(&vm, 0))
 		return -1;

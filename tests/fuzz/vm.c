@@ -251,6 +251,15 @@ void make_tables(bool handlers_return)
 		put32(TSS32 + 0x48 + 4 * i, i == 1 ? CODE32 : DATA);
 }
 
+void put_code(struct input *in, size_t n)
+{
+	const size_t room = GUEST_DATA - GUEST_CODE;
+
+	n = n < in->left ? n : in->left;
+	memset(ram + GUEST_CODE, 0xf4, room);
+	take_into(in, ram + GUEST_CODE, n < room ? n : room);
+}
+
 static struct kvm_segment segment(unsigned int selector)
 {
 	uint64_t d;

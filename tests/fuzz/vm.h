@@ -72,6 +72,8 @@ enum mode { REAL, PROT16, PROT32, PAGED32, PAE, LONG, COMPAT, VM86, NR_MODES };
 
 /* Tables for all modes, in the first pages of ram; handlers of faults halt, or return. */
 void make_tables(bool handlers_return);
+/* The next n bytes of the input (or what is left of it) as code, and HLTs behind. */
+void put_code(struct input *in, size_t n);
 /* Brings a vCPU to GUEST_CODE in a mode and ring, with registers chosen by `seed`. */
 void place(struct vm *vm, int n, enum mode mode, bool user, uint64_t seed);
 
