@@ -179,13 +179,17 @@ void soft_icache_doubt_page(struct x86_cpu *c, u64 host)
 {
 	struct soft_icache *ic = soft_icache(c);
 	struct soft_code_page *page = *page_link(ic, host);
+	bool translated = false;
 
 	if (!page || unwritten(ic, page))
 		return;
 	page->epoch = ic->epoch - 1;
-	x86_code_moved(c);
-	for (struct soft_block *b = page->blocks; b; b = b->page_next)
+	for (struct soft_block *b = page->blocks; b; b = b->page_next) {
 		b->epoch = ic->epoch - 1;
+		translated |= b->jit_slot != NULL;
+	}
+	if (translated)
+		x86_code_moved(c);
 }
 
 /* The bytes behind lin's page, where they may be fetched without further ado; NULL where not. */
