@@ -302,7 +302,9 @@ struct kvm_memslot *kvm_memslot_by_id(struct kvm *kvm, u32 id)
 
 static bool share_pages(const struct kvm_memslot *a, const struct kvm_memslot *b)
 {
-	return a->host < b->host + b->npages * PAGE_SIZE && b->host < a->host + a->npages * PAGE_SIZE;
+	u64 from = (u64)a->host, other = (u64)b->host;	/* the VMM's, any of them: no pointers yet */
+
+	return from < other + b->npages * PAGE_SIZE && other < from + a->npages * PAGE_SIZE;
 }
 
 /* vCPUs that still run with the old array may see the mark: it costs them a look around, no more. */

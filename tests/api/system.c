@@ -33,7 +33,7 @@ static void capabilities(void)
 		GIVES(cap(fds[i], KVM_CAP_USER_MEMORY | 1l << 32), 0);
 		GIVES(cap(fds[i], -1), 0);
 		GIVES(cap(fds[i], 0x7fffffff), 0);
-		GIVES(cap(fds[i], 1l << 63), 0);
+		GIVES(cap(fds[i], INT64_MIN), 0);
 		GIVES(cap(fds[i], KVM_CAP_NR_MEMSLOTS), 32764);
 		GIVES(cap(fds[i], KVM_CAP_COALESCED_MMIO), 2);
 		GIVES(cap(fds[i], KVM_CAP_IRQ_ROUTING), 4096);
