@@ -373,8 +373,8 @@ void *anykvm_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t 
 		lender = description_of(f->lender);
 		/* Where it fails, the page stays what it is: our own. */
 		if (lender >= 0)
-			mmap((u8 *)p + (f->borrowed - offset), PAGE_SIZE, prot,
-			     (flags & (MAP_SHARED | MAP_PRIVATE)) | MAP_FIXED, lender, f->borrowed);
+			(void)mmap((u8 *)p + (f->borrowed - offset), PAGE_SIZE, prot,
+				   (flags & (MAP_SHARED | MAP_PRIVATE)) | MAP_FIXED, lender, f->borrowed);
 		os_mutex_unlock(&table.lock);
 		errno = saved;
 	}
