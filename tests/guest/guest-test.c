@@ -194,6 +194,13 @@ static void run_provider(char **names, int count, bool known_wrong)
 
 		if (!selected(t, names, count))
 			continue;
+		if (environment & t->kills_on) {
+			struct outcome skipped = { .letter = 'S' };
+
+			snprintf(skipped.text, sizeof(skipped.text), "not tried here: %s", t->kills);
+			report(t, skipped, NULL);
+			continue;
+		}
 		if (environment & ON_LINUX)
 			known = t->wrong_on_linux;
 		if ((environment & ON_PARAVIRT) && t->wrong_on_paravirt)

@@ -137,6 +137,7 @@
 #define RECORD_NEEDS	2
 #define RECORD_WRONG	3
 #define RECORD_VM	4
+#define RECORD_KILLS	5
 #define ON_PARAVIRT	1		/* a KVM that emulates ring 0, without the hardware */
 /* The common reason for the first: what ring 0 does there is emulated, and this is not. */
 #define NOT_EMULATED(what)	"its emulator, which runs ring 0, has no " what
@@ -179,6 +180,15 @@ test_##name
 	.popsection;				\
 	.pushsection .tests, "a";		\
 	.quad RECORD_WRONG, ON_##where, 881b, 0, 0, 0; \
+	.popsection
+
+/* The same where trying would take down the machine around the test: it is not run there. */
+#define KILLS(where, why)			\
+	.pushsection .rodata;			\
+881: .asciz why;				\
+	.popsection;				\
+	.pushsection .tests, "a";		\
+	.quad RECORD_KILLS, ON_##where, 881b, 0, 0, 0; \
 	.popsection
 
 #define MODE16	.section .text16, "ax", @progbits; .code16

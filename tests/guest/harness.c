@@ -201,6 +201,12 @@ size_t image_tests(struct test *tests, size_t max)
 			else if (test && r[1] == ON_LINUX)
 				test->wrong_on_linux = image_bytes(r[2]);
 			break;
+		case RECORD_KILLS:
+			if (test) {
+				test->kills_on = r[1];
+				test->kills = image_bytes(r[2]);
+			}
+			break;
 		}
 	}
 	return count;

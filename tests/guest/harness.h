@@ -52,6 +52,8 @@ struct test {
 	const char *wrong_on_paravirt;	/* why it fails there; NULL: it must not */
 	const char *wrong_on_tcg;
 	const char *wrong_on_linux;
+	const char *kills;		/* where kills_on says; NULL: nowhere */
+	unsigned int kills_on;		/* ON_* */
 	uint32_t needs[4];		/* FEATURE_*, 0 ends */
 	int mode;
 	uint64_t entry;

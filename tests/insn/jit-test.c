@@ -43,6 +43,18 @@ static struct native_can can;
 static struct memory host_memory, memory;
 static u64 seed, hosted;
 
+/* Wild addresses must hit nothing on the host; AddressSanitizer's shadow is terabytes of memory that they hit. */
+#if defined(__SANITIZE_ADDRESS__)
+#define HOST_IS_EMPTY	false
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HOST_IS_EMPTY	false
+#endif
+#endif
+#ifndef HOST_IS_EMPTY
+#define HOST_IS_EMPTY	true
+#endif
+
 static u64 splitmix(u64 *s)
 {
 	u64 z = *s += 0x9e3779b97f4a7c15ull;
@@ -437,7 +449,7 @@ static int sequence(u64 number)
 	/* In those cases FS and GS are not the host's: see run(). */
 	if (mode == X86_MODE_32 && (first.number & 1))
 		host = false;
-	if (!what && host && interpreted.r == X86_FAULT) {
+	if (!what && host && HOST_IS_EMPTY && interpreted.r == X86_FAULT) {
 		for (u32 k = 0; k < DATA_PAGES; k++)
 			memcpy(host_memory.data + data_pages[k], before[k], PAGE_SIZE);
 		hosted++;
@@ -499,5 +511,5 @@ int main(int argc, char **argv)
 	}
 	printf("%llu sequences, %llu of them on the host too, %llu mismatches\n", (unsigned long long)done,
 	       (unsigned long long)hosted, (unsigned long long)bad);
-	return bad || !done || !hosted;
+	return bad || !done || (HOST_IS_EMPTY && !hosted);
 }
