@@ -16,6 +16,7 @@
 #include "disasm.h"
 #include "insn.h"
 
+#define VSYSCALL_PAGE	0xffffffffff600000ull
 #define DEFAULT_SECONDS	40
 #define LONG_SECONDS	1800
 #define MAX_REPORTS	100
@@ -289,6 +290,9 @@ static const char *compare(const struct test_case *t, struct outcome *n, const s
 	u64 mask = t->mode == X86_MODE_64 ? ~0ull : 0xffffffff;
 	const u8 *a = n->out.xsave, *b = g->out.xsave;
 
+	/* A branch that by chance leads there finds Linux's vsyscalls on the host, which the kernel emulates. */
+	if ((g->out.rip & PAGE_MASK) == VSYSCALL_PAGE)
+		return NULL;
 	if (n->fault != g->fault)
 		return "one faults";
 	if (n->vector != g->vector)
