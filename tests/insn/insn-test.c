@@ -336,11 +336,11 @@ static const char *compare(const struct test_case *t, struct outcome *n, const s
 
 static void copy_code(const struct test_case *t)
 {
-	/* What a CS override may read. */
+	/* What a CS override may read, behind the instruction too. */
 	u8 *p = guest_memory.code + (CODE_START - CODE_PAGE);
 
-	memcpy(p, t->bytes, t->insn.len);
-	memset(p + t->insn.len, 0xcc, 32);
+	memset(p, 0xcc, 32);
+	native_put_code(t, p);
 }
 
 static bool many_prefixes(const struct test_case *t)

@@ -67,6 +67,8 @@ struct memory {
 struct native_can { bool compat, ldt, fsgs; u32 xsave_mask; };
 /* 0 or -errno. Call in the process that will run cases. */
 int native_init(struct memory *mem, struct native_can *can);
+/* What native_run puts at CODE_START: the bytes, then a jump to the exit stub as the mode has it. Returns how many bytes. */
+u32 native_put_code(const struct test_case *t, u8 *code);
 void native_run(const struct test_case *t, struct outcome *o);
 /* The same for a whole code page with len bytes of instructions at CODE_START; what follows them has to fault. A fault
  * at any of the instructions is one, with out.rip at it. */

@@ -183,8 +183,7 @@ static void set_segments(const struct test_case *t)
 	FIELD(CTX_SEL_GS, u16) = can.ldt ? LDT_SEL(LDT_DATA) : USER_DS;
 }
 
-/* The bytes, then a jump to the stub, as the mode has it. Returns how many bytes. */
-static u32 put_code(const struct test_case *t, u8 *code)
+u32 native_put_code(const struct test_case *t, u8 *code)
 {
 	u32 n = t->insn.len, target;
 
@@ -258,7 +257,7 @@ static void enter(const struct test_case *t, u32 len, struct outcome *o)
 void native_run(const struct test_case *t, struct outcome *o)
 {
 	u8 *code = memory.code + (CODE_START - CODE_PAGE);
-	u32 n = put_code(t, code);
+	u32 n = native_put_code(t, code);
 
 	enter(t, t->insn.len, o);
 	memset(code, 0xcc, n);
