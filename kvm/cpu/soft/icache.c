@@ -211,7 +211,7 @@ bool soft_crosses(struct x86_cpu *c, const struct soft_block *b, u64 lin)
 /* The first instruction is longer than the page, of which `room` bytes are there. */
 static void decode_crossing(struct x86_cpu *c, struct soft_block *b, u8 *bytes, u32 room)
 {
-	u64 lin = c->mode == X86_MODE_64 ? c_rip(c) : (u32)(c_rip(c) + c->seg[X86_SEG_CS].base);
+	u64 lin = soft_code_lin(c);
 	const u8 *rest = next_page(c, lin);
 	int len;
 
@@ -280,19 +280,14 @@ struct soft_block *soft_icache_peek(struct x86_cpu *c, u64 host)
 struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host)
 {
 	struct soft_icache *ic = soft_icache(c);
-	u32 slot = soft_hash(host, c->mode, SOFT_HASH_BITS);
 	struct soft_code_page **page;
-	struct soft_block *b;
+	struct soft_block *b, **bucket;
 
 	if (unlikely(ic->reset || ic->used + SOFT_BLOCK_ROOM + sizeof(**page) + 64 > ic->limit))
 		empty(c);
-	for (b = ic->hash[slot]; b; b = b->hash_next) {
-		if (b->host != host || b->mode != c->mode)
-			continue;
-		if (b->epoch == ic->epoch || b->jit_slot || soft_icache_check(c, b))
-			goto found;
-		break;
-	}
+	b = soft_icache_peek(c, host);
+	if (b && (b->epoch == ic->epoch || b->jit_slot || soft_icache_check(c, b)))
+		goto found;
 
 	b = (struct soft_block *)(ic->arena + ic->used);
 	decode_block(c, host, b);
@@ -303,8 +298,9 @@ struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host)
 	b->epoch = ic->epoch;
 	b->jit_slot = b->jit_host = NULL;
 	b->runs = 0;
-	b->hash_next = ic->hash[slot];
-	ic->hash[slot] = b;
+	bucket = &ic->hash[soft_hash(host, c->mode, SOFT_HASH_BITS)];
+	b->hash_next = *bucket;
+	*bucket = b;
 
 	page = page_link(ic, host & PAGE_MASK);
 	if (!*page) {

@@ -20,11 +20,6 @@
  * millisecond. */
 #define BLOCKS_AT_A_TIME	20000
 
-static __always_inline u64 code_lin(struct x86_cpu *c)
-{
-	return c->mode == X86_MODE_64 ? c_rip(c) : (u32)(c_rip(c) + c->seg[X86_SEG_CS].base);
-}
-
 /* Leaves for the VMM: KVM_RUN's result. */
 static int leave(struct x86_cpu *c)
 {
@@ -56,7 +51,7 @@ static int fault(struct x86_cpu *c)
 {
 	add_put_off(c);
 	if (unlikely(x86_debug_intercepts(c, c->fault.vector))) {
-		x86_debug_exit(c, c->fault.vector, c->fault.payload, code_lin(c));
+		x86_debug_exit(c, c->fault.vector, c->fault.payload, soft_code_lin(c));
 		return KVM_RUN_USER;
 	}
 	return deliver(c);
@@ -66,7 +61,7 @@ static int fault(struct x86_cpu *c)
 static int fetch_one(struct x86_cpu *c, struct x86_insn *i)
 {
 	const struct x86_segment *cs = &c->seg[X86_SEG_CS];
-	u64 lin = code_lin(c);
+	u64 lin = soft_code_lin(c);
 	u32 n = 15, room = PAGE_SIZE - (lin & ~PAGE_MASK), have;
 	u8 bytes[16];
 	int r, len;
@@ -116,7 +111,7 @@ static int after_one(struct x86_cpu *c, bool tf, u8 shadow)
 	if (likely(!hits))
 		return GO_ON;
 	if (x86_debug_intercepts(c, X86_DB)) {
-		x86_debug_exit(c, X86_DB, hits, code_lin(c));
+		x86_debug_exit(c, X86_DB, hits, soft_code_lin(c));
 		return KVM_RUN_USER;
 	}
 	c->halted = false;	/* the trap behind a HLT wakes it */
@@ -137,9 +132,9 @@ static int run_one(struct x86_cpu *c)
 
 	/* Intel's do not look for breakpoints on the instruction behind MOV SS, AMD's do. */
 	if (c->watch && !rf && !(shadow == X86_SHADOW_MOV_SS && c->vendor == X86_VENDOR_INTEL) &&
-	    (hits = x86_code_breakpoints(c, code_lin(c)))) {
+	    (hits = x86_code_breakpoints(c, soft_code_lin(c)))) {
 		if (x86_debug_intercepts(c, X86_DB)) {
-			x86_debug_exit(c, X86_DB, hits, code_lin(c));
+			x86_debug_exit(c, X86_DB, hits, soft_code_lin(c));
 			return KVM_RUN_USER;
 		}
 		/* A fault: the instruction runs when the handler returns, and must not hit again. */
@@ -159,7 +154,7 @@ static int run_one(struct x86_cpu *c)
 		return GO_ON;
 
 	if (unlikely(((struct soft_vcpu *)c->soft)->trace & SOFT_TRACE_EXEC) && !c->io.nr_reads)
-		soft_show_insn(c, &i, code_lin(c));
+		soft_show_insn(c, &i, soft_code_lin(c));
 	c->int_shadow = 0;
 	c->rflags &= ~(u64)X86_RFLAGS_RF;
 	c->careful = true;
@@ -303,7 +298,7 @@ static bool run_translated(struct x86_cpu *c, struct soft_block *b, int *next)
 /* The block at RIP; in an interrupt shadow its first instruction only, which ends the shadow. */
 static __always_inline int run_block(struct x86_cpu *c, u8 shadow)
 {
-	u64 lin = code_lin(c), host;
+	u64 lin = soft_code_lin(c), host;
 	struct x86_tlb_entry *e = x86_tlb_slot(c, lin);
 	struct soft_vcpu *s = c->soft;
 	const struct x86_insn *i, *end;

@@ -98,11 +98,18 @@ static __always_inline struct soft_icache *soft_icache(struct x86_cpu *c)
 	return &((struct soft_vcpu *)c->soft)->icache;
 }
 
+/* The linear address of what RIP is at. */
+static __always_inline u64 soft_code_lin(const struct x86_cpu *c)
+{
+	return c->mode == X86_MODE_64 ? c_rip(c) : (u32)(c_rip(c) + c->seg[X86_SEG_CS].base);
+}
+
 /* ---- icache.c ---- */
 int soft_icache_init(struct soft_icache *ic, size_t size);
 void soft_icache_free(struct soft_icache *ic);
 /* The block at host address `host`, which is lin in the guest; decoded if it is not there. NULL where
- * the first instruction cannot be kept (it crosses the page, or is undefined): run it alone. */
+ * the first instruction cannot be kept (it is undefined, or goes on in a page that the TLB does not
+ * know): run it alone. */
 struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host);
 /* The block, if there is one. Nothing is compared. */
 struct soft_block *soft_icache_peek(struct x86_cpu *c, u64 host);

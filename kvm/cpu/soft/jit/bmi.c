@@ -2,15 +2,11 @@
 /* BMI, ADX, MOVBE and CRC32: general registers, but with opcodes behind the vector instructions' escapes. */
 #include "kvm/cpu/soft/jit/translate.h"
 
-static const u8 pp[] = { [X86_PFX_66] = 1, [X86_PFX_F3] = 2, [X86_PFX_F2] = 3 };
-static const u32 prefix[] = { [X86_PFX_66] = OP_66, [X86_PFX_F3] = OP_F3, [X86_PFX_F2] = OP_F2 };
-
 static void vex(struct tr *t, const struct x86_insn *i, int reg, int vvvv, struct loc m)
 {
 	const struct x86_opcode *op = i->op;
 
-	e_vex(&t->e, op->map, op->pfx < ARRAY_SIZE(pp) ? pp[op->pfx] : 0, i->opsize == 8, false, op->opcode, reg,
-	      vvvv, m);
+	e_vex(&t->e, op->map, jit_vex_pp(op), i->opsize == 8, false, op->opcode, reg, vvvv, m);
 }
 
 /* RDX times E: the upper half to G, the lower to B. If they are the same, the upper is what stays. */
@@ -43,7 +39,7 @@ bool jit_bmi_ok(const struct x86_insn *i, u32 what)
 
 void jit_emit_bmi(struct tr *t, const struct x86_insn *i, u32 what, const struct effect *f)
 {
-	u32 pfx = i->op->pfx < ARRAY_SIZE(prefix) ? prefix[i->op->pfx] : 0, size = i->opsize;
+	u32 op = jit_host_opcode(i->op), size = i->opsize;
 	struct emit *e = &t->e;
 	struct loc m;
 	int d;
@@ -75,21 +71,21 @@ void jit_emit_bmi(struct tr *t, const struct x86_insn *i, u32 what, const struct
 		break;
 	case JIT_ADX:
 		d = in(t, i->reg, H_RCX);
-		e_op(e, OP_0F38 | pfx | 0xf6, size, d, m);
+		e_op(e, op, size, d, m);
 		out(t, i->reg, d);
 		break;
 	case JIT_CRC32:
 		d = in(t, i->reg, H_RCX);
-		e_op(e, OP_0F38 | OP_F2 | OP_REX | (size == 1 ? 0xf0 : 0xf1), size == 1 ? 4 : size, d, m);
+		e_op(e, op | OP_REX, size == 1 ? 4 : size, d, m);
 		out(t, i->reg, d);
 		break;
 	case JIT_MOVBE_LOAD:
 		d = target(i->reg, H_RAX);
-		e_op(e, OP_0F38 | 0xf0, size, d, m);
+		e_op(e, op, size, d, m);
 		out(t, i->reg, d);
 		break;
 	case JIT_MOVBE_STORE:
-		e_op(e, OP_0F38 | 0xf1, size, in(t, i->reg, H_RAX), m);
+		e_op(e, op, size, in(t, i->reg, H_RAX), m);
 		break;
 	}
 	flags_written(t, f);

@@ -9,6 +9,7 @@
  *   x87.c        its part for x87 and MMX instructions
  *   string.c     its part for string instructions
  *   highbyte.c   its part for AH, CH, DH and BH
+ *   bmi.c        its part for BMI, ADX, MOVBE and CRC32
  *   stubs.c      the code that all translations share
  *   runtime.c    code memory, entering and leaving it, finding targets, forgetting
  *

@@ -157,20 +157,12 @@ static void leave(struct tr *t, u32 how)
 /* The translation of the place in this page, if there is one. */
 static u8 *translated(struct tr *t, u32 at, bool host_flags)
 {
-	struct soft_icache *ic = soft_icache(t->c);
-	u64 host = t->page + at;
-	void *code;
+	struct soft_block *b;
 
-	if (host == t->b->host)
+	if (t->page + at == t->b->host)
 		return t->entry[host_flags];
-	for (struct soft_block *b = ic->hash[soft_hash(host, t->b->mode, SOFT_HASH_BITS)]; b;
-	     b = b->hash_next) {
-		if (b->host != host || b->mode != t->b->mode)
-			continue;
-		code = host_flags ? b->jit_host : b->jit_slot;
-		return code ? (u8 *)code - t->e.to_rx : NULL;
-	}
-	return NULL;
+	b = soft_icache_peek(t->c, t->page + at);
+	return b && b->jit_slot ? (u8 *)(host_flags ? b->jit_host : b->jit_slot) - t->e.to_rx : NULL;
 }
 
 static void unlinked(struct tr *t, u8 *jump, u32 at, bool link)
@@ -1276,8 +1268,8 @@ static void describe(struct tr *t, u32 k, const struct kind_of *kd)
 				writes |= reg;
 			else if (o->kind == X86_OP_E)
 				writes |= rm;
-			stores |= mem && (o->kind == X86_OP_W || o->kind == X86_OP_E || o->kind == X86_OP_M);
 		}
+		stores = mem && jit_writes_memory(i->op);
 		if (i->op->host & X86_H_WR_ECX)
 			writes |= BIT(X86_RCX);
 		break;

@@ -223,6 +223,14 @@ struct slow *jit_slow(struct tr *t);
 /* A jump (its displacement) after which this instruction is its handler's. The flags are in the slot. */
 void jit_slow_if(struct tr *t, u8 *jump);
 
+/* ---- vector.c: how the table says it ---- */
+
+/* The opcode with its map and its prefix, as e_op has them; the prefix as VEX has it. */
+u32 jit_host_opcode(const struct x86_opcode *op);
+u32 jit_vex_pp(const struct x86_opcode *op);
+/* Is its memory operand, if it has one, written? */
+bool jit_writes_memory(const struct x86_opcode *op);
+
 /* ---- bmi.c ---- */
 
 enum { JIT_BMI_3, JIT_BMI_B, JIT_RORX, JIT_MULX, JIT_ADX, JIT_CRC32, JIT_MOVBE_LOAD, JIT_MOVBE_STORE };

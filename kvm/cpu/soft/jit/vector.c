@@ -6,6 +6,34 @@
 #include "kvm/cpu/soft/jit/translate.h"
 #include "kvm/x86/hostop.h"
 
+u32 jit_host_opcode(const struct x86_opcode *op)
+{
+	static const u32 prefix[] = { [X86_PFX_66] = OP_66, [X86_PFX_F3] = OP_F3, [X86_PFX_F2] = OP_F2 };
+	static const u32 map[] = { [X86_MAP_1] = 0, [X86_MAP_0F] = OP_0F, [X86_MAP_0F38] = OP_0F38,
+				   [X86_MAP_0F3A] = OP_0F3A };
+
+	return op->opcode | map[op->map] | (op->pfx < ARRAY_SIZE(prefix) ? prefix[op->pfx] : 0);
+}
+
+u32 jit_vex_pp(const struct x86_opcode *op)
+{
+	static const u8 pp[] = { [X86_PFX_66] = 1, [X86_PFX_F3] = 2, [X86_PFX_F2] = 3 };
+
+	return op->pfx < ARRAY_SIZE(pp) ? pp[op->pfx] : 0;
+}
+
+bool jit_writes_memory(const struct x86_opcode *op)
+{
+	for (u32 k = 0; k < ARRAY_SIZE(op->op); k++) {
+		u8 kind = op->op[k].kind;
+
+		if ((op->op[k].access & X86_WR) && (kind == X86_OP_M || kind == X86_OP_E || kind == X86_OP_W ||
+						    kind == X86_OP_Q))
+			return true;
+	}
+	return false;
+}
+
 static void move_vector(struct tr *t, u32 n, bool store)
 {
 	struct loc m = loc_mem(H_RBP, (s32)offsetof(struct x86_cpu, fpu.ymm) + 32 * (s32)n - BIAS);
@@ -128,26 +156,17 @@ static void vector_use(struct tr *t, u32 n, u8 access, bool vex)
 
 void jit_emit_vector(struct tr *t, const struct x86_insn *i, const struct effect *f)
 {
-	static const u8 pp[] = { [X86_PFX_66] = 1, [X86_PFX_F3] = 2, [X86_PFX_F2] = 3 };
-	static const u32 prefix[] = { [X86_PFX_66] = OP_66, [X86_PFX_F3] = OP_F3, [X86_PFX_F2] = OP_F2 };
-	static const u32 map[] = { [X86_MAP_0F] = OP_0F, [X86_MAP_0F38] = OP_0F38, [X86_MAP_0F3A] = OP_0F3A };
 	const struct x86_opcode *op = i->op;
 	const struct soft_thunk *thunk = i->host;
 	bool mem = i->flags & X86_I_MEM, vex = op->vex != X86_LEGACY, imm = false;
-	u32 pfx = op->pfx < ARRAY_SIZE(pp) ? op->pfx : X86_PFX_ANY, written = 0;
 	int reg = op->reg >= 0 ? op->reg : 0, vvvv = 0, out_gpr = -1, out_host = 0, four = -1;
 	struct emit *e = &t->e;
 	struct loc m = loc_reg(op->rm >= 0 ? op->rm : 0);
-	bool writes_mem = false;
+	u32 written = 0;
 
 	vector_ready(t, i);
 	if (mem) {
-		for (u32 k = 0; k < ARRAY_SIZE(op->op); k++)
-			if ((op->op[k].access & X86_WR) &&
-			    (op->op[k].kind == X86_OP_W || op->op[k].kind == X86_OP_E ||
-			     op->op[k].kind == X86_OP_M))
-				writes_mem = true;
-		m = jit_operand(t, i, thunk->mem_size, writes_mem);
+		m = jit_operand(t, i, thunk->mem_size, jit_writes_memory(op));
 		if (thunk->align_mask) {
 			flags_to_slot(t);
 			t->flags = IN_SLOT;
@@ -204,9 +223,9 @@ void jit_emit_vector(struct tr *t, const struct x86_insn *i, const struct effect
 			written |= BIT(0);
 	}
 	if (vex) {
-		e_vex(e, op->map, pp[pfx], soft_insn_w(i), soft_insn_256(i), op->opcode, reg, vvvv, m);
+		e_vex(e, op->map, jit_vex_pp(op), soft_insn_w(i), soft_insn_256(i), op->opcode, reg, vvvv, m);
 	} else {
-		e_op(e, map[op->map] | prefix[pfx] | op->opcode, soft_insn_w(i) ? 8 : 4, reg, m);
+		e_op(e, jit_host_opcode(op), soft_insn_w(i) ? 8 : 4, reg, m);
 	}
 	if (four >= 0)
 		e8(e, four << 4 | (i->imm & 15));

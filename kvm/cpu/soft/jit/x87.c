@@ -141,27 +141,6 @@ static void emit_fldcw(struct tr *t, struct loc m)
 	e_op(e, 0xd9, 4, 5, C(jit.tmp));
 }
 
-static u32 host_opcode(const struct x86_opcode *op)
-{
-	static const u32 prefix[] = { [X86_PFX_66] = OP_66, [X86_PFX_F3] = OP_F3, [X86_PFX_F2] = OP_F2 };
-	static const u32 map[] = { [X86_MAP_1] = 0, [X86_MAP_0F] = OP_0F, [X86_MAP_0F38] = OP_0F38,
-				   [X86_MAP_0F3A] = OP_0F3A };
-
-	return op->opcode | map[op->map] | (op->pfx < ARRAY_SIZE(prefix) ? prefix[op->pfx] : 0);
-}
-
-static bool writes_memory(const struct x86_opcode *op)
-{
-	for (u32 k = 0; k < ARRAY_SIZE(op->op); k++) {
-		u8 kind = op->op[k].kind;
-
-		if ((op->op[k].access & X86_WR) &&
-		    (kind == X86_OP_M || kind == X86_OP_Q || kind == X86_OP_E))
-			return true;
-	}
-	return false;
-}
-
 void jit_emit_x87(struct tr *t, const struct x86_insn *i, const struct effect *f)
 {
 	const struct x86_opcode *op = i->op;
@@ -178,7 +157,7 @@ void jit_emit_x87(struct tr *t, const struct x86_insn *i, const struct effect *f
 	if (offset)
 		keep_offset(t, i);
 	if (mem)
-		m = jit_operand(t, i, thunk->mem_size, writes_memory(op));
+		m = jit_operand(t, i, thunk->mem_size, jit_writes_memory(op));
 	if ((op->host & X86_H_SPECIAL) == X86_H_FLDCW) {
 		emit_fldcw(t, m);
 		return;
@@ -224,7 +203,7 @@ void jit_emit_x87(struct tr *t, const struct x86_insn *i, const struct effect *f
 		}
 		}
 	}
-	e_op(e, host_opcode(op), soft_insn_w(i) ? 8 : 4, reg, m);
+	e_op(e, jit_host_opcode(op), soft_insn_w(i) ? 8 : 4, reg, m);
 	if (imm)
 		e8(e, i->imm);
 	if (out_gpr >= 0)
