@@ -501,15 +501,19 @@ TEST(cr3_switch, LONG, "two address spaces: a CR3 load switches what an address 
 	PASS
 2:	FAIL
 
-TEST(code_remapped, LONG, "a call to a page that was mapped elsewhere goes there after CR3's reload"):
-	/* Each page: MOV EAX, its number; RET. Often enough for a translator to have its ways. */
+/* PAGE(1) and PAGE(2) as code: MOV EAX, 1 or 2; RET. RBX: the first. */
+.macro two_functions
 	movl	$0x000001b8, PAGE(1)
 	movw	$0xc300, PAGE(1) + 4
 	movl	$0x000002b8, PAGE(2)
 	movw	$0xc300, PAGE(2) + 4
 	movl	$PAGE(1), %ebx
+.endm
+
+TEST(code_remapped, LONG, "a call to a page that was mapped elsewhere goes there after CR3's reload"):
+	two_functions
 	movq	%cr3, %rdx
-	movl	$100, %ecx
+	movl	$100, %ecx			/* often enough to be translated */
 1:	movq	$PAGE(1) + 3, PTE(1)
 	movq	%rdx, %cr3
 	pushq	%rax		/* the stack is in the TLB again */
@@ -530,11 +534,7 @@ TEST(code_remapped, LONG, "a call to a page that was mapped elsewhere goes there
 2:	FAIL
 
 TEST(code_invlpg, LONG, "the same after INVLPG, for a call and a jump"):
-	movl	$0x000001b8, PAGE(1)
-	movw	$0xc300, PAGE(1) + 4
-	movl	$0x000002b8, PAGE(2)
-	movw	$0xc300, PAGE(2) + 4
-	movl	$PAGE(1), %ebx
+	two_functions
 	movl	$100, %ecx
 1:	movq	$PAGE(1) + 3, PTE(1)
 	invlpg	(%rbx)
