@@ -20,6 +20,23 @@
 #define TIMEOUT_MS	10000
 #define ANSWER_LIMIT	(16 << 20)
 
+bool client_write_all(int fd, const void *data, size_t length)
+{
+	const char *at = data;
+
+	while (length) {
+		ssize_t n = write(fd, at, length);
+
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
+			continue;
+		if (n <= 0)
+			return false;
+		at += n;
+		length -= n;
+	}
+	return true;
+}
+
 int client_find(struct client *c, const struct command *command, const char *name)
 {
 	struct vmm_error error = { "" };

@@ -38,6 +38,9 @@ void client_close(struct client *c);
  */
 int client_ask(struct client *c, const char *what, json_t *arguments, json_t **result);
 
+/* All of it, however long that takes. Returns false where nobody takes it. */
+bool client_write_all(int fd, const void *data, size_t length);
+
 /* Waits until the machine's process has ended, seconds at most. Returns whether it has. */
 bool client_wait_end(struct client *c, double seconds);
 

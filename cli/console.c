@@ -27,24 +27,9 @@ struct session {
 	bool escaped;		/* the last key was the escape */
 };
 
-static bool write_all(int fd, const char *data, size_t length)
-{
-	while (length) {
-		ssize_t n = write(fd, data, length);
-
-		if (n < 0 && (errno == EINTR || errno == EAGAIN))
-			continue;
-		if (n < 0)
-			return false;
-		data += n;
-		length -= n;
-	}
-	return true;
-}
-
 static void say(const char *text)
 {
-	if (!write_all(STDERR_FILENO, text, strlen(text)))
+	if (!client_write_all(STDERR_FILENO, text, strlen(text)))
 		return;
 }
 
@@ -96,7 +81,7 @@ static enum verdict pass_input(struct session *s)
 	}
 	if (s->terminal && !filter_escapes(s, data, &length))
 		return LEAVE;
-	return write_all(s->socket, data, length) ? GO_ON : MACHINE_ENDED;
+	return client_write_all(s->socket, data, length) ? GO_ON : MACHINE_ENDED;
 }
 
 static enum verdict pass_output(struct session *s)
@@ -108,7 +93,7 @@ static enum verdict pass_output(struct session *s)
 		return GO_ON;
 	if (n <= 0)
 		return MACHINE_ENDED;
-	return write_all(STDOUT_FILENO, data, n) ? GO_ON : LEAVE;
+	return client_write_all(STDOUT_FILENO, data, n) ? GO_ON : LEAVE;
 }
 
 static enum verdict pass(struct session *s)

@@ -39,23 +39,6 @@ struct session {
 	char content[FRAME_CONTENT + 1];
 };
 
-static bool write_all(int fd, const void *data, size_t length)
-{
-	const char *at = data;
-
-	while (length) {
-		ssize_t n = write(fd, at, length);
-
-		if (n < 0 && (errno == EINTR || errno == EAGAIN))
-			continue;
-		if (n <= 0)
-			return false;
-		at += n;
-		length -= n;
-	}
-	return true;
-}
-
 static bool read_all(int fd, void *data, size_t length)
 {
 	char *at = data;
@@ -78,7 +61,7 @@ static bool send_frame(struct session *s, char kind, const char *content, uint32
 	unsigned char head[FRAME_HEAD] = { (unsigned char)kind, length >> 24, length >> 16,
 					   length >> 8, length };
 
-	return write_all(s->socket, head, sizeof(head)) && write_all(s->socket, content, length);
+	return client_write_all(s->socket, head, sizeof(head)) && client_write_all(s->socket, content, length);
 }
 
 static bool send_text(struct session *s, char kind, const char *text)
@@ -128,7 +111,7 @@ static int connect_agent(const char *path)
 		return -1;
 	strcpy(address.sun_path, path);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	if (!connect(fd, (struct sockaddr *)&address, sizeof(address)) && write_all(fd, hello, n) &&
+	if (!connect(fd, (struct sockaddr *)&address, sizeof(address)) && client_write_all(fd, hello, n) &&
 	    accepted(fd)) {
 		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none));
 		return fd;
@@ -216,7 +199,7 @@ static int take_frame(struct session *s)
 	if (head[0] == 'x')
 		return atoi(s->content) & 0xff;
 	/* Nobody reads any more: as a shell would tell of it. */
-	if (!write_all(head[0] == 'o' ? STDOUT_FILENO : STDERR_FILENO, s->content, length))
+	if (!client_write_all(head[0] == 'o' ? STDOUT_FILENO : STDERR_FILENO, s->content, length))
 		return 128 + SIGPIPE;
 	return -1;
 }
