@@ -41,6 +41,8 @@ extern const struct command command_pause;
 extern const struct command command_resume;
 extern const struct command command_logs;
 extern const struct command command_stats;
+extern const struct command command_link;
+extern const struct command command_balloon;
 extern const struct command command_rm;
 extern const struct command command_completion;
 extern const struct command command_help;

@@ -21,6 +21,8 @@ const struct command *const commands[] = {
 	&command_pause,
 	&command_resume,
 	&command_stats,
+	&command_link,
+	&command_balloon,
 	&command_rm,
 #endif
 	&command_doctor,

@@ -6,6 +6,7 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/config.h"
 #include "cli/made_image.h"
@@ -213,12 +214,43 @@ const struct command command_ps = {
 
 /* ------------------------------------------------------------------ stats */
 
+static double mebibytes(const json_t *object, const char *key)
+{
+	return json_number_value(json_object_get(object, key)) / 1048576;
+}
+
+static void print_balloon(const json_t *balloon)
+{
+	const json_t *guest = json_object_get(balloon, "guest");
+
+	printf("  balloon              the guest has %.1f MiB and shall keep %.1f\n",
+	       mebibytes(balloon, "actual"), mebibytes(balloon, "wanted"));
+	if (guest)
+		printf("  the guest says       %.1f MiB free, %.1f available, %.1f caches\n",
+		       mebibytes(guest, "free"), mebibytes(guest, "available"),
+		       mebibytes(guest, "caches"));
+}
+
+static void print_networks(const json_t *networks)
+{
+	for (size_t i = 0; i < json_array_size(networks); i++) {
+		const json_t *one = json_array_get(networks, i);
+		bool plugged = json_is_true(json_object_get(one, "plugged"));
+
+		printf("  %-20s %s%s, %.1f MiB received, %.1f sent\n", text_of(one, "device"),
+		       text_of(one, "link"), plugged ? "" : " (anykvm link)",
+		       mebibytes(json_object_get(one, "received"), "bytes"),
+		       mebibytes(json_object_get(one, "sent"), "bytes"));
+	}
+}
+
 static void print_stats(const char *name, const json_t *stats)
 {
 	const json_t *cpu = json_object_get(stats, "cpu"), *vcpus = json_object_get(cpu, "vcpus");
 	const json_t *memory = json_object_get(stats, "memory");
 	double uptime = json_number_value(json_object_get(stats, "uptime"));
 	double total = json_number_value(json_object_get(cpu, "total"));
+	const json_t *balloon = json_object_get(stats, "balloon");
 
 	printf("%s: %s, up %.1f s\n", name, text_of(stats, "state"), uptime);
 	printf("  processor time       %.2f s, %.0f%% of one\n", total,
@@ -226,13 +258,24 @@ static void print_stats(const char *name, const json_t *stats)
 	for (size_t i = 0; i < json_array_size(vcpus); i++)
 		printf("  vCPU %-3zu             %.2f s\n", i,
 		       json_number_value(json_array_get(vcpus, i)));
-	printf("  memory               %.1f of %.1f MiB in use\n",
-	       json_number_value(json_object_get(memory, "resident")) / 1048576,
-	       json_number_value(json_object_get(memory, "size")) / 1048576);
+	printf("  memory               %.1f of %.1f MiB in use\n", mebibytes(memory, "resident"),
+	       mebibytes(memory, "size"));
+	if (balloon)
+		print_balloon(balloon);
+	print_networks(json_object_get(stats, "networks"));
+}
+
+/* What the guest said of itself is from some time ago; asking for it has made it tell anew. */
+static bool has_aged(const json_t *stats)
+{
+	const json_t *guest = json_object_get(json_object_get(stats, "balloon"), "guest");
+
+	return guest && json_number_value(json_object_get(guest, "age")) > 1;
 }
 
 static int stats_main(int argc, char **argv)
 {
+	const struct timespec a_moment = { .tv_nsec = 200000000 };
 	json_t *stats = NULL;
 	struct client c;
 	bool json;
@@ -247,6 +290,12 @@ static int stats_main(int argc, char **argv)
 	if (ret)
 		return ret;
 	ret = client_ask(&c, "stats", NULL, &stats);
+	if (!ret && has_aged(stats)) {
+		nanosleep(&a_moment, NULL);
+		json_decref(stats);
+		stats = NULL;
+		ret = client_ask(&c, "stats", NULL, &stats);
+	}
 	client_close(&c);
 	if (ret)
 		return ret;
@@ -267,7 +316,9 @@ const struct command command_stats = {
 "Usage: anykvm stats [--json] NAME\n"
 "\n"
 "Shows how long a machine has run, the processor time that it and each of its\n"
-"processors used, and how much of its memory takes memory of the host's.\n"
+"processors used, and how much of its memory takes memory of the host's; what its\n"
+"guest says of its memory, where there is a --balloon; and of each network whether\n"
+"its link is up, and what came and went.\n"
 "\n"
 "  --json               print it as JSON\n"
 "  --help               print this\n",

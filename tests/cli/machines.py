@@ -266,6 +266,61 @@ def hostile(suite):
     suite.run("rm", "d")
 
 
+def devices(suite):
+    """What is done to the devices of a running machine."""
+    suite.start("h")
+    suite.complains("link of a machine without networks", ["link", "h", "down"], FAILED,
+                    "h: the machine has no network: start it with --net")
+    for args in ([], ["64M"]):
+        suite.complains("balloon of a machine without one", ["balloon", "h", *args], FAILED,
+                        "h: the machine has no balloon: start it with --balloon")
+    found = json.loads(suite.run("stats", "--json", "h").stdout)
+    suite.check("stats of neither", found["networks"] == [] and "balloon" not in found, found)
+    suite.run("kill", "h")
+    suite.run("rm", "h")
+
+    wire = os.path.join(suite.work, "wire")
+    suite.start("h", "--net", f"socket,listen={wire}", "--net", f"socket,listen={wire}2",
+                "--balloon=64M")
+
+    def plugged():
+        found = json.loads(suite.run("stats", "--json", "h").stdout)["networks"]
+        return [(one["device"], one["plugged"], one["link"]) for one in found]
+
+    suite.check("networks in stats", plugged() == [("net0", True, "down"), ("net1", True, "down")],
+                plugged())
+    suite.quiet("link down", "link", "h", "net1", "down")
+    suite.check("the other one is plugged", [one[1] for one in plugged()] == [True, False],
+                plugged())
+    suite.prints("stats says so", ["stats", "h"], r"(?m)^  net1 +down \(anykvm link\), 0.0 MiB")
+    suite.quiet("link up", "link", "h", "net1", "up")
+    suite.quiet("link of the first", "link", "h", "down")
+    suite.check("that one it was", [one[1] for one in plugged()] == [False, True], plugged())
+    for name in ("net2", "net", "net0x", "eth0", "net-1", "net4294967296", ""):
+        suite.complains(f"link of {name!r}", ["link", "h", name, "up"], FAILED,
+                        f"there is no network device '{name}': give net0 for the first")
+    suite.prints("balloon", ["balloon", "h"], r"^h has 128M and shall keep 64M$")
+    suite.quiet("balloon, another size", "balloon", "h", "96M")
+    suite.prints("is what it shall keep", ["balloon", "h"], r"^h has 128M and shall keep 96M$")
+    for size in ("0", "1M", "129M", "8T"):
+        suite.complains(f"balloon of {size}", ["balloon", "h", size], FAILED,
+                        "can be told to keep 2 to 128 MiB: give a size between")
+    found = json.loads(suite.run("stats", "--json", "h").stdout)["balloon"]
+    suite.check("balloon in stats, without a driver", found ==
+                {"wanted": 96 << 20, "actual": 128 << 20}, found)
+    with connection(suite, "h") as sock:
+        for request, error in (({"command": "link"}, '"up" is not said'),
+                               ({"command": "link", "up": "yes"}, '"up" is not said'),
+                               ({"command": "link", "up": True, "device": 7}, "is not said"),
+                               ({"command": "balloon"}, "give a size between"),
+                               ({"command": "balloon", "size": "1M"}, "give a size between"),
+                               ({"command": "balloon", "size": -1}, "give a size between")):
+            found = ask(sock, request)
+            suite.check(f"protocol: {request}", not found["ok"] and error in found["error"], found)
+    suite.run("kill", "h")
+    suite.run("rm", "h")
+
+
 def beginnings(suite):
     """Machines that do not come up, and those without a name or a terminal."""
     absent = os.path.join(suite.work, "absent")
@@ -343,6 +398,20 @@ def usage(suite):
                         "there is no machine a: anykvm ps lists them")
         suite.complains(f"{command} of what is no name", [command, "../x"], FAILED,
                         "there is no machine ../x")
+    for command, rest in (("link", ["up"]), ("balloon", ["64M"])):
+        suite.complains(f"{command} without a name", [command], USAGE, "no machine named: give")
+        suite.complains(f"{command}, unknown option", [command, "--fly", "a"], USAGE, "--fly")
+        suite.complains(f"{command} of a machine that is not there", [command, "a", *rest], FAILED,
+                        "there is no machine a: anykvm ps lists them")
+    suite.complains("link without a state", ["link", "a"], USAGE,
+                    "what the link shall be is not said: give up or down")
+    suite.complains("link with a state that is none", ["link", "a", "on"], USAGE,
+                    "'on' is no state of a link: give up or down")
+    suite.complains("link with a word too many", ["link", "a", "net0", "up", "now"], USAGE,
+                    "'now'")
+    suite.complains("balloon with a size that is none", ["balloon", "a", "small"], USAGE,
+                    "'small' is no size: give a number of bytes, as in 512M")
+    suite.complains("balloon with a size too many", ["balloon", "a", "1G", "2G"], USAGE, "'2G'")
     suite.complains("ps with a name", ["ps", "a"], USAGE, "'a'")
     suite.complains("stop with a time that is none", ["stop", "--timeout", "soon", "a"], USAGE,
                     "--timeout: 'soon' is no number of seconds: give 0 to 86400")
@@ -367,6 +436,7 @@ def main():
         beginnings(suite)
         console(suite)
         hostile(suite)
+        devices(suite)
         disks(suite)
         directories(suite)
         return suite.tap.finish()

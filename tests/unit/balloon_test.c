@@ -210,6 +210,7 @@ static void statistics(void **state)
 	assert_int_equal(info.known, BIT64(VIRTIO_BALLOON_S_SWAP_IN) |
 				     BIT64(VIRTIO_BALLOON_S_MEMTOT));
 	assert_int_equal(info.stats[VIRTIO_BALLOON_S_MEMTOT], 1001);
+	assert_true(info.told && info.told <= loop_now());
 	assert_true(driver_used(&d, STATISTICS, NULL, NULL));
 	fill_statistics(2000, 2);
 	assert_int_equal(virtio_balloon_query(&fm->m, &info), 0);

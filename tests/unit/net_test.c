@@ -876,6 +876,73 @@ static void link(void **state)
 	assert_int_equal(config(6, 2), 0);
 }
 
+/* The user pulls the cable, and plugs it in again; what the backend says meanwhile is not lost. */
+static void cable(void **state)
+{
+	struct device *dev = fake_device(fm, "virtio-net0");
+	struct net_backend *b = &fake.backend;
+	struct state_buf saved = { 0 };
+	uint8_t frame[60] = { 0 };
+	struct net_info info;
+
+	driver_start(&d, ALL, 3);
+	offer(4, 2048);
+	got_msi(0);
+	assert_int_equal(virtio_net_set_link(&fm->m, 0, true), 0);
+	assert_false(got_msi(3));
+	assert_int_equal(virtio_net_set_link(&fm->m, 0, false), 0);
+	assert_true(got_msi(3));
+	assert_int_equal(config(6, 2), 0);
+	/* Nothing gets through, and nobody waits. */
+	assert_true(give(NULL, frame, sizeof(frame)));
+	assert_false(driver_used(&d, RX, NULL, NULL));
+	assert_int_equal(send((struct virtio_net_hdr_v1){ 0 }, 60), 0);
+	assert_int_equal(virtio_net_query(&fm->m, 0, &info), 0);
+	assert_false(info.plugged || info.link_up);
+	assert_int_equal(info.received.frames + info.sent.frames, 0);
+	/* The other end goes and comes: that is not to be seen from here. */
+	b->link_up = false;
+	b->front->link_changed(b->front_data);
+	b->link_up = true;
+	b->front->link_changed(b->front_data);
+	assert_int_equal(config(6, 2), 0);
+	/* Nor does the guest get around it by a reset, or a snapshot. */
+	driver_start(&d, ALL, 3);
+	assert_int_equal(config(6, 2), 0);
+	fake_machine_pause(fm);
+	fake_save(dev, &saved);
+	assert_int_equal(virtio_net_set_link(&fm->m, 0, true), 0);
+	fake_machine_reset(fm);
+	fake_machine_pause(fm);
+	assert_int_equal(fake_load(dev, &saved), 0);
+	fake_machine_resume(fm);
+	free(saved.data);
+	assert_int_equal(virtio_net_query(&fm->m, 0, &info), 0);
+	assert_false(info.plugged);
+
+	fake_machine_reset(fm);
+	driver_find(&d, fm, SLOT);
+	driver_start(&d, ALL, 3);
+	offer(4, 2048);
+	got_msi(0);
+	assert_int_equal(virtio_net_set_link(&fm->m, 0, true), 0);
+	assert_true(got_msi(3));
+	assert_int_equal(config(6, 2), VIRTIO_NET_S_LINK_UP);
+	assert_true(give(NULL, frame, sizeof(frame)));
+	assert_true(driver_used(&d, RX, NULL, NULL));
+	assert_int_equal(send((struct virtio_net_hdr_v1){ 0 }, 70), 1);
+	assert_int_equal(virtio_net_query(&fm->m, 0, &info), 0);
+	assert_true(info.plugged && info.link_up);
+	assert_int_equal(info.received.frames, 1);
+	assert_int_equal(info.received.bytes, 60);
+	assert_int_equal(info.sent.frames, 1);
+	assert_int_equal(info.sent.bytes, 70);
+	assert_memory_equal(info.mac, own, sizeof(info.mac));
+
+	assert_int_equal(virtio_net_set_link(&fm->m, 1, true), -ENODEV);
+	assert_int_equal(virtio_net_query(&fm->m, 1, &info), -ENODEV);
+}
+
 static void pausing(void **state)
 {
 	const struct driver_buffer buffer = { BUF, HEADER + 60, false };
@@ -995,7 +1062,7 @@ int main(void)
 		T(identity), Q(identity_of_tap), T(modest_backend), T(sending), T(sending_nothing),
 		T(headers), T(large_segments), T(backpressure), T(receiving), T(merging),
 		T(not_merging), T(tiny_buffers), T(broken_buffers), T(offloads_not_taken),
-		T(filter), T(tables), T(vlans), T(bad_commands), Q(several_queues), T(link),
+		T(filter), T(tables), T(vlans), T(bad_commands), Q(several_queues), T(link), T(cable),
 		T(pausing), T(saving), T(anything),
 	};
 

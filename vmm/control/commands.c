@@ -3,6 +3,7 @@
 #include "vmm/control/control.h"
 
 #include <errno.h>
+#include <linux/virtio_balloon.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -67,6 +68,71 @@ static enum control_outcome run_status(struct control_request *request)
 	return CONTROL_DONE;
 }
 
+static json_t *counters(const struct net_counters *c)
+{
+	return json_pack("{s:I, s:I}", "frames", (json_int_t)c->frames, "bytes",
+			 (json_int_t)c->bytes);
+}
+
+/* Each network device, with what got through to its guest and from there. */
+static json_t *networks(struct machine *m)
+{
+	json_t *all = json_array();
+	struct net_info info;
+
+	for (unsigned int i = 0; !virtio_net_query(m, i, &info); i++) {
+		const uint8_t *mac = info.mac;
+		json_t *one = json_object();
+
+		json_object_set_new(one, "device", json_sprintf("net%u", i));
+		json_object_set_new(one, "mac", json_sprintf("%02x:%02x:%02x:%02x:%02x:%02x", mac[0],
+							     mac[1], mac[2], mac[3], mac[4],
+							     mac[5]));
+		json_object_set_new(one, "plugged", json_boolean(info.plugged));
+		json_object_set_new(one, "link", json_string(info.link_up ? "up" : "down"));
+		json_object_set_new(one, "received", counters(&info.received));
+		json_object_set_new(one, "sent", counters(&info.sent));
+		json_array_append_new(all, one);
+	}
+	return all;
+}
+
+/* By VIRTIO_BALLOON_S_*; docs/control.md has the units. */
+static const char *const balloon_names[] = {
+	[VIRTIO_BALLOON_S_SWAP_IN] = "swap_in",
+	[VIRTIO_BALLOON_S_SWAP_OUT] = "swap_out",
+	[VIRTIO_BALLOON_S_MAJFLT] = "major_faults",
+	[VIRTIO_BALLOON_S_MINFLT] = "minor_faults",
+	[VIRTIO_BALLOON_S_MEMFREE] = "free",
+	[VIRTIO_BALLOON_S_MEMTOT] = "total",
+	[VIRTIO_BALLOON_S_AVAIL] = "available",
+	[VIRTIO_BALLOON_S_CACHES] = "caches",
+	[VIRTIO_BALLOON_S_HTLB_PGALLOC] = "hugetlb_allocations",
+	[VIRTIO_BALLOON_S_HTLB_PGFAIL] = "hugetlb_failures",
+};
+
+/* What the balloon does, and the guest says of its memory. NULL: there is no balloon. */
+static json_t *balloon(struct machine *m)
+{
+	struct balloon_info info;
+	json_t *all, *guest;
+
+	if (virtio_balloon_query(m, &info))
+		return NULL;
+	all = json_pack("{s:I, s:I}", "wanted", (json_int_t)info.wanted, "actual",
+			(json_int_t)info.actual);
+	if (!info.known)
+		return all;
+	guest = json_object();
+	for (unsigned int i = 0; i < ARRAY_SIZE(balloon_names); i++)
+		if (info.known >> i & 1)
+			json_object_set_new(guest, balloon_names[i],
+					    json_integer((json_int_t)info.stats[i]));
+	json_object_set_new(guest, "age", seconds(loop_now() - info.told));
+	json_object_set_new(all, "guest", guest);
+	return all;
+}
+
 static enum control_outcome run_stats(struct control_request *request)
 {
 	struct machine *m = request->machine;
@@ -86,6 +152,59 @@ static enum control_outcome run_stats(struct control_request *request)
 			    json_string(state_name(machine_state(m))));
 	json_object_set_new(request->result, "cpu", cpu);
 	json_object_set_new(request->result, "memory", memory);
+	if (m->balloon)
+		json_object_set_new(request->result, "balloon", balloon(m));
+	json_object_set_new(request->result, "networks", networks(m));
+	return CONTROL_DONE;
+}
+
+/* ------------------------------------------------------------------ devices */
+
+/* Of "net1". Returns -1 where that is no name. */
+static int net_number(const char *name)
+{
+	unsigned int number;
+	int end = 0;
+
+	return sscanf(name, "net%2u%n", &number, &end) == 1 && !name[end] ? (int)number : -1;
+}
+
+static enum control_outcome run_link(struct control_request *request)
+{
+	const char *device = "net0";
+	struct net_info info;
+	int up = -1, number;
+
+	json_unpack((json_t *)request->arguments, "{s?s, s?b}", "device", &device, "up", &up);
+	number = net_number(device);
+	if (up < 0)
+		vmm_fail(&request->error, 0, "\"up\" is not said: give true or false");
+	else if (virtio_net_query(request->machine, 0, &info))
+		vmm_fail(&request->error, 0, "the machine has no network: start it with --net");
+	else if (number < 0 || virtio_net_set_link(request->machine, (unsigned int)number, up))
+		vmm_fail(&request->error, 0, "there is no network device '%.64s': give net0 for "
+			 "the first, net1 for the second, and so on", device);
+	else
+		return CONTROL_DONE;
+	return CONTROL_FAILED;
+}
+
+static enum control_outcome run_balloon(struct control_request *request)
+{
+	struct machine *m = request->machine;
+	json_int_t size = -1;
+
+	json_unpack((json_t *)request->arguments, "{s?I}", "size", &size);
+	if (!m->balloon) {
+		vmm_fail(&request->error, 0, "the machine has no balloon: start it with --balloon");
+		return CONTROL_FAILED;
+	}
+	if (size < (json_int_t)VM_MIN_MEMORY || (uint64_t)size > m->ram.size) {
+		vmm_fail(&request->error, 0, "the guest can be told to keep %llu to %llu MiB: give a "
+			 "size between", VM_MIN_MEMORY >> 20, (unsigned long long)m->ram.size >> 20);
+		return CONTROL_FAILED;
+	}
+	virtio_balloon_set_size(m, (uint64_t)size);
 	return CONTROL_DONE;
 }
 
@@ -170,6 +289,8 @@ static const struct command {
 	{ "reset", run_reset },
 	{ "console", run_console },
 	{ "logs", run_logs },
+	{ "link", run_link },
+	{ "balloon", run_balloon },
 };
 
 enum control_outcome control_run(const char *name, struct control_request *request)

@@ -49,6 +49,7 @@
 struct vcpu;
 struct pci_host;
 struct virtio_device;
+struct virtio_net;
 struct irq_lines;
 struct machine_control;
 
@@ -67,6 +68,7 @@ struct machine {
 
 	struct pci_host *pci;		/* vmm/bus/pci.h */
 	struct virtio_device *balloon;	/* or NULL; see virtio_balloon_set_size */
+	struct virtio_net *nets;	/* or NULL; see virtio_net_set_link */
 
 	struct vcpu *vcpus;
 	unsigned int vcpu_count;
@@ -160,6 +162,28 @@ int virtio_blk_create(struct machine *m, const struct disk_config *disk, struct 
 struct net_backend;
 int virtio_net_create(struct machine *m, const struct net_config *net, struct net_backend *backend,
 		      struct vmm_error *error);
+
+struct net_counters {
+	uint64_t frames, bytes;
+};
+
+/* How a network device is. */
+struct net_info {
+	bool plugged;		/* see virtio_net_set_link */
+	bool link_up;		/* that is so, and there is somebody at the other end */
+	uint8_t mac[6];
+	struct net_counters received, sent;	/* by the guest, what got through */
+};
+
+/*
+ * Plugs the cable of the network device of that number (0, 1, … in the order of their creation), or
+ * pulls it out: then no frame gets through in either direction, and the guest sees that its link is
+ * down. Any thread. Returns 0, or -ENODEV where there is no such device.
+ */
+int virtio_net_set_link(struct machine *m, unsigned int number, bool up);
+/* As above. */
+int virtio_net_query(struct machine *m, unsigned int number, struct net_info *info);
+
 int virtio_rng_create(struct machine *m, struct vmm_error *error);
 int virtio_fs_create(struct machine *m, const struct share_config *share, struct vmm_error *error);
 int virtio_vsock_create(struct machine *m, const struct vsock_config *config,
@@ -172,6 +196,7 @@ struct balloon_info {
 	uint64_t memory;	/* of the machine */
 	uint64_t wanted;	/* what the guest was told to keep */
 	uint64_t actual;	/* what it keeps by now */
+	uint64_t told;		/* loop_now() when the guest last told any of stats */
 	uint32_t known;		/* a bit for each of stats that the guest has told */
 	uint64_t stats[16];	/* by VIRTIO_BALLOON_S_* of linux/virtio_balloon.h */
 };

@@ -42,6 +42,7 @@ struct virtio_balloon {
 	struct virtio_balloon_config config;
 	uint64_t stats[VIRTIO_BALLOON_S_NR];
 	uint32_t stats_known;		/* a bit for each that the guest has told */
+	uint64_t stats_told;		/* loop_now() when it did */
 	uint32_t pfns[CHAIN_PAGES];	/* of the chain at hand */
 	struct iovec iov[VIRTQUEUE_MAX_IOV];
 };
@@ -129,6 +130,7 @@ static void take_statistics(struct virtio_balloon *balloon)
 	if (!virtio_queue_pop(&balloon->vdev, STATISTICS, &chain))
 		return;
 	read_statistics(balloon, &chain);
+	balloon->stats_told = loop_now();
 	virtqueue_unpop(&balloon->vdev.queues[STATISTICS].vq);
 }
 
@@ -231,6 +233,7 @@ int virtio_balloon_query(struct machine *machine, struct balloon_info *info)
 		.wanted = guest_size(balloon, balloon->config.num_pages),
 		.actual = guest_size(balloon, balloon->config.actual),
 		.known = balloon->stats_known,
+		.told = balloon->stats_told,
 	};
 	_Static_assert(ARRAY_SIZE(info->stats) >= VIRTIO_BALLOON_S_NR, "room for all");
 	memcpy(info->stats, balloon->stats, sizeof(balloon->stats));

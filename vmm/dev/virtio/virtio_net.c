@@ -66,6 +66,7 @@ struct virtio_net {
 	uint8_t mac[ETH_ALEN];		/* as it reads in the configuration */
 
 	bool link_up;			/* the backend's, read on the loop thread */
+	bool unplugged;			/* by the user: nothing gets through, whatever the backend says */
 	bool announce;			/* the guest shall tell the network where it is now */
 	bool changed;			/* the driver has not been told of a new status */
 
@@ -73,6 +74,9 @@ struct virtio_net {
 	uint32_t told_offloads;
 	unsigned int told_pairs;
 	bool receive_waits[NET_MAX_QUEUES];	/* by the backend's queues */
+
+	struct net_counters received, sent;
+	struct virtio_net *next;		/* in machine->nets, in the order they were made */
 
 	struct iovec first[VIRTQUEUE_MAX_IOV];	/* the chain that a received packet begins in */
 	struct iovec iov[VIRTQUEUE_MAX_IOV];
@@ -273,6 +277,8 @@ static bool receive_locked(struct virtio_net *net, unsigned int from,
 	if (!virtio_is_running(&net->vdev))
 		return true;
 	catch_up(net);
+	if (net->unplugged)
+		return true;
 	/* It was made before the backend knew what the driver takes. */
 	if (net_needs(header) & ~net->told_offloads)
 		return true;
@@ -287,8 +293,10 @@ static bool receive_locked(struct virtio_net *net, unsigned int from,
 		net->receive_waits[from] = virtio_is_running(&net->vdev);
 		return !net->receive_waits[from];
 	case TOO_LARGE:
-	case PLACED:
 		break;
+	case PLACED:
+		net->received.frames++;
+		net->received.bytes += length;
 	}
 	return true;
 }
@@ -349,10 +357,14 @@ static bool transmit(struct virtio_net *net, unsigned int pair, struct virtqueue
 	iov_read(chain->iov, chain->out_count, 0, &v1, HEADER_BYTES);
 	memcpy(&header, &v1, sizeof(header));
 	length = chain->out_bytes - HEADER_BYTES;
-	if (!net_check_header(&header, length, sent_offloads(net)))
+	if (net->unplugged || !net_check_header(&header, length, sent_offloads(net)))
 		return true;
 	iov = strip(chain->iov, &count, HEADER_BYTES);
-	return net->backend->ops->send(net->backend, pair, &header, iov, count, length);
+	if (!net->backend->ops->send(net->backend, pair, &header, iov, count, length))
+		return false;
+	net->sent.frames++;
+	net->sent.bytes += length;
+	return true;
 }
 
 static void process_send(struct virtio_net *net, unsigned int pair)
@@ -573,7 +585,7 @@ static void process_control(struct virtio_net *net, unsigned int queue)
 
 static void update_status(struct virtio_net *net)
 {
-	uint16_t status = net->link_up ? VIRTIO_NET_S_LINK_UP : 0;
+	uint16_t status = net->link_up && !net->unplugged ? VIRTIO_NET_S_LINK_UP : 0;
 
 	if (net->announce && virtio_has_feature(&net->vdev, VIRTIO_NET_F_GUEST_ANNOUNCE))
 		status |= VIRTIO_NET_S_ANNOUNCE;
@@ -583,17 +595,65 @@ static void update_status(struct virtio_net *net)
 	net->changed = true;
 }
 
+/* The link is not, or no longer, what it was. Lock held. */
+static void link_changed(struct virtio_net *net)
+{
+	update_status(net);
+	/* While paused, nothing; process() is called when that is over. */
+	if (virtio_is_running(&net->vdev))
+		catch_up(net);
+}
+
 static void net_link_changed(void *front)
 {
 	struct virtio_net *net = front;
 
 	pthread_mutex_lock(net->vdev.lock);
 	net->link_up = net->backend->link_up;
-	update_status(net);
-	/* While paused, nothing; process() is called when that is over. */
-	if (virtio_is_running(&net->vdev))
-		catch_up(net);
+	link_changed(net);
 	pthread_mutex_unlock(net->vdev.lock);
+}
+
+/* ------------------------------------------------------------------ for the host */
+
+static struct virtio_net *find_net(struct machine *machine, unsigned int number)
+{
+	struct virtio_net *net = machine->nets;
+
+	while (net && number--)
+		net = net->next;
+	return net;
+}
+
+int virtio_net_set_link(struct machine *machine, unsigned int number, bool up)
+{
+	struct virtio_net *net = find_net(machine, number);
+
+	if (!net)
+		return -ENODEV;
+	pthread_mutex_lock(net->vdev.lock);
+	net->unplugged = !up;
+	link_changed(net);
+	pthread_mutex_unlock(net->vdev.lock);
+	return 0;
+}
+
+int virtio_net_query(struct machine *machine, unsigned int number, struct net_info *info)
+{
+	struct virtio_net *net = find_net(machine, number);
+
+	if (!net)
+		return -ENODEV;
+	pthread_mutex_lock(net->vdev.lock);
+	*info = (struct net_info){
+		.plugged = !net->unplugged,
+		.link_up = net->link_up && !net->unplugged,
+		.received = net->received,
+		.sent = net->sent,
+	};
+	memcpy(info->mac, net->mac, sizeof(info->mac));
+	pthread_mutex_unlock(net->vdev.lock);
+	return 0;
 }
 
 /* ------------------------------------------------------------------ life and state */
@@ -667,8 +727,12 @@ static void net_reset(struct virtio_device *vdev)
 
 static void net_destroy(struct virtio_device *vdev)
 {
-	struct virtio_net *net = to_net(vdev);
+	struct virtio_net *net = to_net(vdev), **link = &vdev->machine->nets;
 
+	while (*link && *link != net)
+		link = &(*link)->next;
+	if (*link)
+		*link = net->next;
 	net->backend->ops->destroy(net->backend);
 	virtio_device_destroy(vdev);
 	free(net);
@@ -718,9 +782,10 @@ static const struct state_field net_fields[] = {
 	STATE_ARRAY(11, 1, struct virtio_net, vlans),
 	STATE_ARRAY(12, 1, struct virtio_net, mac),
 	STATE_ARRAY(13, 1, struct virtio_net, permanent_mac),
+	STATE_INT(14, 2, struct virtio_net, unplugged),
 };
 
-STATE_TABLE_STATIC(net_state, "virtio-net", 1, struct virtio_net, net_fields,
+STATE_TABLE_STATIC(net_state, "virtio-net", 2, struct virtio_net, net_fields,
 		   .post_load = net_post_load);
 
 static const struct virtio_device_ops net_ops = {
@@ -789,7 +854,7 @@ int virtio_net_new(struct machine *machine, const struct net_config *config,
 		   struct net_backend *backend, struct virtio_device **vdev,
 		   struct vmm_error *error)
 {
-	struct virtio_net *net = calloc(1, sizeof(*net));
+	struct virtio_net *net = calloc(1, sizeof(*net)), **link = &machine->nets;
 	int ret;
 
 	if (!net) {
@@ -809,6 +874,9 @@ int virtio_net_new(struct machine *machine, const struct net_config *config,
 				 offered(net, config), &net->config, CONFIG_SIZE);
 	if (ret)
 		goto out;
+	while (*link)
+		link = &(*link)->next;
+	*link = net;
 	*vdev = &net->vdev;
 	return 0;
 out:
