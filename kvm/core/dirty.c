@@ -66,7 +66,7 @@ static struct kvm_memslot *logged_slot(struct kvm *kvm, u32 id, int *error)
 	if (kvm->dirty_ring_size)
 		return NULL;
 	*error = -EINVAL;
-	if (id >= KVM_MAX_SLOTS)
+	if (!kvm_valid_slot_id(id))
 		return NULL;
 	*error = -ENOENT;
 	slot = kvm_memslot_by_id(kvm, id);

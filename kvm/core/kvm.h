@@ -14,7 +14,7 @@
 
 #define KVM_MAX_VCPUS		288	/* created; ids run to KVM_MAX_VCPU_ID */
 #define KVM_MAX_VCPU_ID		1024
-#define KVM_MAX_SLOTS		32764
+#define KVM_MAX_SLOTS		32764	/* in each address space */
 #define KVM_MAX_SLOT_PAGES	((1ull << 31) - 1)
 #define KVM_DIRTY_RING_OFFSET	64	/* pages, KVM_DIRTY_LOG_PAGE_OFFSET */
 #define KVM_VCPU_MMAP_PAGES	3	/* kvm_run, port I/O data, coalesced MMIO ring */
@@ -26,6 +26,14 @@ struct kvm;
 struct kvm_vcpu;
 
 /* ---- memory slots: memslot.c ---- */
+
+/* Guest-physical memory is two address spaces: the second is what a vCPU in system management mode sees. A slot's
+ * number has its address space in the upper half. */
+#define KVM_ADDRESS_SPACES	2
+static inline bool kvm_valid_slot_id(u32 id)
+{
+	return id >> 16 < KVM_ADDRESS_SPACES && (id & 0xffff) < KVM_MAX_SLOTS;
+}
 
 /* One slot. Immutable once published, but for its bitmaps, whose bits are set atomically, and `aliased`. */
 struct kvm_memslot {
@@ -40,10 +48,11 @@ struct kvm_memslot {
 	u64 *checked;		/* two bits a page: host page known readable, known writable */
 };
 
-/* The slot array: sorted by base_gfn, never changed, swapped whole. Arrays share the slots. */
+/* The slot array: sorted by address space and base_gfn, never changed, swapped whole. Arrays share the slots. */
 struct kvm_memslots {
 	u64 generation;
 	u32 count;
+	u32 start[KVM_ADDRESS_SPACES + 1];	/* index of each address space's first; the last is count */
 	struct kvm_memslot *slot[];
 };
 
@@ -55,7 +64,7 @@ struct kvm_page {
 	bool code;			/* a write must go through kvm_page_written first */
 };
 
-/* Finds the page at gpa in the slots that v entered with. Probes the host mapping on first touch.
+/* Finds the page at gpa in the slots that v entered with, in the address space that v is in. Probes the host mapping on first touch.
  * 0 (page->host may be NULL), or -EFAULT where the VMM's address is not mapped. */
 int kvm_find_page(struct kvm_vcpu *v, gpa_t gpa, bool write, struct kvm_page *page);
 /* Before the page is written or made writable in a TLB: dirty log or ring, and, where code was
@@ -65,9 +74,12 @@ void kvm_page_written(struct kvm_vcpu *v, struct kvm_memslot *slot, gfn_t gfn);
  * Waits until no other vCPU holds a writable translation. May leave a request on v itself. */
 void kvm_page_holds_code(struct kvm_vcpu *v, struct kvm_memslot *slot, gfn_t gfn);
 
-/* Copies to and from guest-physical memory, across pages and slots; v's thread. 0 or -EFAULT. */
+/* Copies to and from guest-physical memory, across pages and slots; v's thread. 0 or -EFAULT. The first two mean the
+ * first address space, where guest and hypervisor have what they share; the others what v itself sees now. */
 int kvm_read_guest(struct kvm_vcpu *v, gpa_t gpa, void *dst, size_t n);
 int kvm_write_guest(struct kvm_vcpu *v, gpa_t gpa, const void *src, size_t n);
+int kvm_vcpu_read_guest(struct kvm_vcpu *v, gpa_t gpa, void *dst, size_t n);
+int kvm_vcpu_write_guest(struct kvm_vcpu *v, gpa_t gpa, const void *src, size_t n);
 
 /* The five ioctls. */
 int kvm_set_memory_region(struct kvm *kvm, const struct kvm_userspace_memory_region *mem);
@@ -180,7 +192,7 @@ struct kvm {
 	struct os_mutex lock;		/* vCPU creation, chip creation, ENABLE_CAP */
 	struct os_mutex slots_lock;	/* changes of slots and buses */
 	struct kvm_memslots *slots;	/* published; read by vCPUs between enter and leave */
-	struct kvm_memslot **slot_by_id;	/* KVM_MAX_SLOTS of them, NULL where there is none; slots_lock */
+	struct kvm_memslot **slot_by_id;	/* by kvm_memslot_by_id; slots_lock */
 	struct kvm_vcpu *vcpus[KVM_MAX_VCPUS];
 	u32 nr_vcpus;			/* published with release */
 	struct kvm_bus *buses[KVM_NR_BUSES];	/* immutable arrays, swapped under slots_lock */
@@ -265,9 +277,9 @@ struct kvm_vcpu {
 
 	struct os_mutex stale_lock;	/* the lists below */
 	u32 nr_stale;			/* > KVM_STALE_CODE_MAX: all */
-	gfn_t stale_code[KVM_STALE_CODE_MAX];
+	const u8 *stale_code[KVM_STALE_CODE_MAX];	/* host addresses */
 	u32 nr_code_pages;		/* likewise */
-	const u8 *code_pages[KVM_STALE_CODE_MAX];	/* host addresses */
+	const u8 *code_pages[KVM_STALE_CODE_MAX];
 
 	struct kvm_stats stats;		/* v's thread's */
 	struct kvm_dirty_gfn *dirty_ring;
@@ -346,8 +358,8 @@ struct kvm_cpu_ops {
 	int (*run)(struct kvm_vcpu *v);
 	/* CPUID changed: what was decoded under the old one goes. v's thread. */
 	void (*features_changed)(struct kvm_vcpu *v);
-	/* Code made from guest page gfn is stale (~0ull: all). v's thread. */
-	void (*drop_code)(struct kvm_vcpu *v, gfn_t gfn);
+	/* Code made from the page at this host address is stale (NULL: all). v's thread. */
+	void (*drop_code)(struct kvm_vcpu *v, const u8 *host);
 	/* State that a processor holds elsewhere, brought to and from v->cpu, by group. The
 	 * software processor keeps everything in v->cpu: NULL. */
 	void (*save)(struct kvm_vcpu *v, u32 groups);

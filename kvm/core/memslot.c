@@ -2,7 +2,7 @@
 /*
  * Memory slots: which guest-physical pages are which pages of the VMM.
  *
- * The array of slots is sorted by address and never changes: every change makes a new one, publishes it
+ * The array of slots is sorted by address space and address, and never changes: every change makes a new one, publishes it
  * and waits until no vCPU uses the old one. So a lookup takes no lock. What does change in a slot
  * are bits: pages written (dirty), pages that code was made from (code), and pages of the VMM known to be mapped
  * (checked). The bitmaps are shared by all arrays that the slot appears in.
@@ -58,10 +58,16 @@ static void free_bitmaps(struct kvm_memslot *slot)
 
 /* ---- lookups ---- */
 
-/* Index of the slot that holds gfn, or of the last that begins before it. */
-static u32 search(const struct kvm_memslots *slots, gfn_t gfn)
+/* The address space that a vCPU sees: system management mode has one of its own. */
+static u32 address_space(const struct kvm_vcpu *v)
 {
-	u32 low = 0, high = slots->count;
+	return v->cpu.ev.smm;
+}
+
+/* Index of the slot that holds gfn, or of the last that begins before it. */
+static u32 search(const struct kvm_memslots *slots, u32 as, gfn_t gfn)
+{
+	u32 low = slots->start[as], high = slots->start[as + 1];
 
 	while (high - low > 1) {
 		u32 middle = low + (high - low) / 2;
@@ -74,19 +80,20 @@ static u32 search(const struct kvm_memslots *slots, gfn_t gfn)
 	return low;
 }
 
-static bool holds(const struct kvm_memslots *slots, u32 i, gfn_t gfn)
+static bool holds(const struct kvm_memslots *slots, u32 as, u32 i, gfn_t gfn)
 {
-	return i < slots->count && gfn - slots->slot[i]->base_gfn < slots->slot[i]->npages;
+	return i >= slots->start[as] && i < slots->start[as + 1] &&
+	       gfn - slots->slot[i]->base_gfn < slots->slot[i]->npages;
 }
 
-static struct kvm_memslot *find_slot(struct kvm_vcpu *v, gfn_t gfn)
+static struct kvm_memslot *find_slot(struct kvm_vcpu *v, u32 as, gfn_t gfn)
 {
 	struct kvm_memslots *slots = v->slots;
 
-	if (likely(holds(slots, v->last_slot, gfn)))
+	if (likely(holds(slots, as, v->last_slot, gfn)))
 		return slots->slot[v->last_slot];
-	v->last_slot = search(slots, gfn);
-	return holds(slots, v->last_slot, gfn) ? slots->slot[v->last_slot] : NULL;
+	v->last_slot = search(slots, as, gfn);
+	return holds(slots, as, v->last_slot, gfn) ? slots->slot[v->last_slot] : NULL;
 }
 
 /* Is the VMM's page there? Asked once, since asking is a system call. */
@@ -103,10 +110,10 @@ static int check_host_page(struct kvm_memslot *slot, u64 rel, const u8 *host, bo
 	return 0;
 }
 
-int kvm_find_page(struct kvm_vcpu *v, gpa_t gpa, bool write, struct kvm_page *page)
+static int find_page(struct kvm_vcpu *v, u32 as, gpa_t gpa, bool write, struct kvm_page *page)
 {
 	gfn_t gfn = gpa >> PAGE_SHIFT;
-	struct kvm_memslot *slot = find_slot(v, gfn);
+	struct kvm_memslot *slot = find_slot(v, as, gfn);
 	u64 rel;
 
 	if (!slot) {
@@ -121,9 +128,14 @@ int kvm_find_page(struct kvm_vcpu *v, gpa_t gpa, bool write, struct kvm_page *pa
 	return check_host_page(slot, rel, page->host, write && page->writable);
 }
 
+int kvm_find_page(struct kvm_vcpu *v, gpa_t gpa, bool write, struct kvm_page *page)
+{
+	return find_page(v, address_space(v), gpa, write, page);
+}
+
 /* ---- guest memory for the core ---- */
 
-static int copy_guest(struct kvm_vcpu *v, gpa_t gpa, void *to, const void *from, size_t n)
+static int copy_guest(struct kvm_vcpu *v, u32 as, gpa_t gpa, void *to, const void *from, size_t n)
 {
 	bool entered = v->mode != OUTSIDE_GUEST;	/* our own thread's: nobody else writes it */
 	struct kvm_page page;
@@ -135,7 +147,7 @@ static int copy_guest(struct kvm_vcpu *v, gpa_t gpa, void *to, const void *from,
 		u64 offset = gpa & ~PAGE_MASK;
 		size_t part = min(n, (size_t)(PAGE_SIZE - offset));
 
-		r = kvm_find_page(v, gpa, from, &page);
+		r = find_page(v, as, gpa, from, &page);
 		if (!r && (!page.host || (from && !page.writable)))
 			r = -EFAULT;
 		if (r)
@@ -158,21 +170,31 @@ static int copy_guest(struct kvm_vcpu *v, gpa_t gpa, void *to, const void *from,
 
 int kvm_read_guest(struct kvm_vcpu *v, gpa_t gpa, void *dst, size_t n)
 {
-	return copy_guest(v, gpa, dst, NULL, n);
+	return copy_guest(v, 0, gpa, dst, NULL, n);
 }
 
 int kvm_write_guest(struct kvm_vcpu *v, gpa_t gpa, const void *src, size_t n)
 {
-	return copy_guest(v, gpa, NULL, src, n);
+	return copy_guest(v, 0, gpa, NULL, src, n);
+}
+
+int kvm_vcpu_read_guest(struct kvm_vcpu *v, gpa_t gpa, void *dst, size_t n)
+{
+	return copy_guest(v, address_space(v), gpa, dst, NULL, n);
+}
+
+int kvm_vcpu_write_guest(struct kvm_vcpu *v, gpa_t gpa, const void *src, size_t n)
+{
+	return copy_guest(v, address_space(v), gpa, NULL, src, n);
 }
 
 /* ---- pages that code was made from ---- */
 
-static void stale_code(struct kvm_vcpu *v, gfn_t gfn)
+static void stale_code(struct kvm_vcpu *v, const u8 *host)
 {
 	os_mutex_lock(&v->stale_lock);
 	if (v->nr_stale < KVM_STALE_CODE_MAX)
-		v->stale_code[v->nr_stale] = gfn;
+		v->stale_code[v->nr_stale] = host;
 	if (v->nr_stale <= KVM_STALE_CODE_MAX)
 		v->nr_stale++;
 	os_mutex_unlock(&v->stale_lock);
@@ -203,7 +225,7 @@ static void set_code_bit(struct kvm_memslot *slot, u64 rel)
 /* Makes all vCPUs forget the page's code, if there may be any. */
 static void forget_code(struct kvm_vcpu *v, struct kvm_memslot *slot, u64 rel)
 {
-	gfn_t gfn = slot->base_gfn + rel;
+	const u8 *host = slot->host + rel * PAGE_SIZE;
 	u64 bit = BIT_ULL(rel % 64);
 	struct kvm_vcpu *other;
 	u32 i;
@@ -211,11 +233,11 @@ static void forget_code(struct kvm_vcpu *v, struct kvm_memslot *slot, u64 rel)
 	if (!(atomic_and(&slot->code[rel / 64], ~bit) & bit))
 		return;
 	/* A processor sees its own writes to its code at the next instruction, others' when it serialises. */
-	v->kvm->ops->drop_code(v, gfn);
+	v->kvm->ops->drop_code(v, host);
 	kvm_for_each_vcpu(other, v->kvm, i) {
 		if (other == v)
 			continue;
-		stale_code(other, gfn);
+		stale_code(other, host);
 		kvm_make_request(other, KVM_REQ_CODE);
 	}
 }
@@ -276,7 +298,7 @@ static void free_slot(struct kvm_memslot *slot)
 	os_free(slot);
 }
 
-#define BY_ID_SIZE	(KVM_MAX_SLOTS * sizeof(struct kvm_memslot *))
+#define BY_ID_SIZE	(KVM_ADDRESS_SPACES * KVM_MAX_SLOTS * sizeof(struct kvm_memslot *))
 
 int kvm_memslots_init(struct kvm *kvm)
 {
@@ -295,9 +317,14 @@ void kvm_memslots_destroy(struct kvm *kvm)
 	kvm->slot_by_id = NULL;
 }
 
+static struct kvm_memslot **by_id(struct kvm *kvm, u32 id)
+{
+	return &kvm->slot_by_id[(id >> 16) * KVM_MAX_SLOTS + (id & 0xffff)];
+}
+
 struct kvm_memslot *kvm_memslot_by_id(struct kvm *kvm, u32 id)
 {
-	return id < KVM_MAX_SLOTS ? kvm->slot_by_id[id] : NULL;
+	return kvm_valid_slot_id(id) ? *by_id(kvm, id) : NULL;
 }
 
 static bool share_pages(const struct kvm_memslot *a, const struct kvm_memslot *b)
@@ -320,12 +347,18 @@ static void mark_aliases(struct kvm_memslots *slots, struct kvm_memslot *new)
 	}
 }
 
+static bool comes_before(const struct kvm_memslot *a, const struct kvm_memslot *b)
+{
+	return a->id >> 16 != b->id >> 16 ? a->id >> 16 < b->id >> 16 : a->base_gfn < b->base_gfn;
+}
+
 /*
  * Replaces slot `old` (NULL: none) by `new` (NULL: none): a new array, published, and the old one freed
  * when no vCPU uses it any more. The slots are the caller's to free.
  */
 static int swap_slots(struct kvm *kvm, struct kvm_memslot *old, struct kvm_memslot *new)
 {
+	u32 id = new ? new->id : old->id;
 	struct kvm_memslots *from = kvm->slots, *to;
 	bool placed = !new;
 	u32 n = 0;
@@ -335,7 +368,7 @@ static int swap_slots(struct kvm *kvm, struct kvm_memslot *old, struct kvm_memsl
 		return -ENOMEM;
 	to->generation = from->generation + 1;
 	for (u32 i = 0; i < from->count; i++) {
-		if (!placed && new->base_gfn < from->slot[i]->base_gfn) {
+		if (!placed && comes_before(new, from->slot[i])) {
 			to->slot[n++] = new;
 			placed = true;
 		}
@@ -344,9 +377,14 @@ static int swap_slots(struct kvm *kvm, struct kvm_memslot *old, struct kvm_memsl
 	}
 	if (!placed)
 		to->slot[n++] = new;
+	for (n = 0; n < to->count; n++)
+		to->start[(to->slot[n]->id >> 16) + 1] = n + 1;
+	/* After an empty address space the next begins where it does. */
+	for (u32 as = 0; as < KVM_ADDRESS_SPACES; as++)
+		to->start[as + 1] = max(to->start[as + 1], to->start[as]);
 	if (new)
 		mark_aliases(to, new);
-	kvm->slot_by_id[new ? new->id : old->id] = new;
+	*by_id(kvm, id) = new;
 	__atomic_store_n(&kvm->slots, to, __ATOMIC_SEQ_CST);
 	kvm_request_all_and_wait(kvm, KVM_REQ_SLOTS, NULL);
 	os_free(from);
@@ -354,10 +392,10 @@ static int swap_slots(struct kvm *kvm, struct kvm_memslot *old, struct kvm_memsl
 }
 
 /* The slots are in order and apart: those that may overlap are next to where the new one goes. */
-static bool overlaps(const struct kvm_memslots *slots, const struct kvm_memslot *except,
+static bool overlaps(const struct kvm_memslots *slots, u32 as, const struct kvm_memslot *except,
 		     gfn_t base, u64 npages)
 {
-	for (u32 i = search(slots, base); i < slots->count; i++) {
+	for (u32 i = search(slots, as, base); i < slots->start[as + 1]; i++) {
 		const struct kvm_memslot *s = slots->slot[i];
 
 		if (s->base_gfn >= base + npages)
@@ -372,8 +410,7 @@ static int check_region(const struct kvm_userspace_memory_region *mem)
 {
 	if (mem->flags & ~(KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY))
 		return -EINVAL;
-	/* The upper half of the slot number is the address space: there is one. */
-	if (mem->slot >= KVM_MAX_SLOTS)
+	if (!kvm_valid_slot_id(mem->slot))
 		return -EINVAL;
 	if ((mem->memory_size | mem->guest_phys_addr | mem->userspace_addr) & ~PAGE_MASK)
 		return -EINVAL;
@@ -490,7 +527,7 @@ int kvm_set_memory_region(struct kvm *kvm, const struct kvm_userspace_memory_reg
 	}
 	if (!old || old->base_gfn != new.base_gfn) {
 		r = -EEXIST;
-		if (overlaps(kvm->slots, old, new.base_gfn, new.npages))
+		if (overlaps(kvm->slots, new.id >> 16, old, new.base_gfn, new.npages))
 			goto out;
 		r = -EINVAL;
 		if (new.base_gfn + new.npages - 1 > MAX_GFN)

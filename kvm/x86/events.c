@@ -12,20 +12,20 @@
 
 static void drop_stale_code(struct kvm_vcpu *v)
 {
-	gfn_t gfns[KVM_STALE_CODE_MAX];
+	const u8 *pages[KVM_STALE_CODE_MAX];
 	u32 n;
 
 	os_mutex_lock(&v->stale_lock);
 	n = v->nr_stale;
-	memcpy(gfns, v->stale_code, sizeof(gfns));
+	memcpy(pages, v->stale_code, sizeof(pages));
 	v->nr_stale = 0;
 	os_mutex_unlock(&v->stale_lock);
 	if (n > KVM_STALE_CODE_MAX) {
-		v->kvm->ops->drop_code(v, ~0ull);
+		v->kvm->ops->drop_code(v, NULL);
 		return;
 	}
 	for (u32 i = 0; i < n; i++)
-		v->kvm->ops->drop_code(v, gfns[i]);
+		v->kvm->ops->drop_code(v, pages[i]);
 }
 
 /* Pages that code is being made from: the next write to one has to be noticed. */
@@ -54,7 +54,7 @@ void x86_serve_requests(struct kvm_vcpu *v)
 	if (kvm_check_request(v, KVM_REQ_SLOTS)) {
 		/* Host addresses may mean something else now. */
 		kvm_vcpu_reload_slots(v);
-		v->kvm->ops->drop_code(v, ~0ull);
+		v->kvm->ops->drop_code(v, NULL);
 		x86_tlb_flush_all(c);
 	}
 	if (kvm_check_request(v, KVM_REQ_TLB_FLUSH))

@@ -341,7 +341,7 @@ static int load_pdptrs(struct x86_cpu *c)
 	u64 rsvd = 0x1e6 | ~(BIT_ULL(c->phys_bits) - 1);
 	u64 pdpte[4];
 
-	if (kvm_read_guest(c->vcpu, c->cr3 & 0xffffffe0, pdpte, sizeof(pdpte)))
+	if (kvm_vcpu_read_guest(c->vcpu, c->cr3 & 0xffffffe0, pdpte, sizeof(pdpte)))
 		return x86_raise_err(c, X86_GP, 0);
 	for (int i = 0; i < 4; i++)
 		if ((pdpte[i] & PTE_P) && (pdpte[i] & rsvd))

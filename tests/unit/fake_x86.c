@@ -57,10 +57,10 @@ static void vcpu_destroy(struct kvm_vcpu *v)
 	fake.vcpus--;
 }
 
-static void drop_code(struct kvm_vcpu *v, gfn_t gfn)
+static void drop_code(struct kvm_vcpu *v, const u8 *host)
 {
 	atomic_add(&fake.dropped, 1);
-	WRITE_ONCE(fake.last_dropped, gfn);
+	WRITE_ONCE(fake.last_dropped, host);
 }
 
 const struct kvm_cpu_ops soft_cpu_ops = {

@@ -22,7 +22,7 @@ struct fake_log {
 	u32 vms, vcpus;			/* that exist */
 	int fail_vcpu_create;
 	u32 pit_acks, dropped;
-	gfn_t last_dropped;
+	const u8 *last_dropped;
 };
 
 extern struct fake_log fake;

@@ -69,7 +69,9 @@ static void test_checks(void **state)
 	assert_int_equal(set_slot(0, 0, 0, 0, NULL), -EINVAL);		/* nothing to delete */
 	assert_int_equal(set_slot(0, 1u << 5, 0, 1, mem), -EINVAL);
 	assert_int_equal(set_slot(KVM_MAX_SLOTS, 0, 0, 1, mem), -EINVAL);
-	assert_int_equal(set_slot(1 << 16, 0, 0, 1, mem), -EINVAL);	/* a second address space */
+	assert_int_equal(set_slot(1 << 16 | KVM_MAX_SLOTS, 0, 0, 1, mem), -EINVAL);
+	assert_int_equal(set_slot(2 << 16, 0, 0, 1, mem), -EINVAL);	/* a third address space */
+	assert_int_equal(set_slot(~0u, 0, 0, 1, mem), -EINVAL);
 	assert_int_equal(set_slot(0, 0, 100, 1, mem), -EINVAL);
 	assert_int_equal(set_slot(0, 0, 0, 1, mem + 1), -EINVAL);
 	assert_int_equal(set_slot(0, 0, ~0ull & PAGE_MASK, 2, mem), -EINVAL);
@@ -487,12 +489,12 @@ static void test_code_pages(void **state)
 	/* The writer's own code goes at once, others' when they next look. */
 	kvm_page_written(v, page.slot, 9);
 	assert_int_equal(fake.dropped, 1);
-	assert_int_equal(fake.last_dropped, 9);
+	assert_ptr_equal(fake.last_dropped, mem + PAGE_SIZE);
 	assert_int_equal(requests(), 0);
 	assert_int_equal(atomic_xchg(&other->requests, 0), BIT(KVM_REQ_CODE));
 	assert_int_equal(v->nr_stale, 0);
 	assert_int_equal(other->nr_stale, 1);
-	assert_int_equal(other->stale_code[0], 9);
+	assert_ptr_equal(other->stale_code[0], mem + PAGE_SIZE);
 	assert_int_equal(kvm_find_page(v, 0x9000, true, &page), 0);
 	assert_false(page.code);
 	kvm_page_written(v, page.slot, 9);
@@ -597,6 +599,97 @@ static void test_vcpus(void **state)
 	os_free_large(run, size);
 }
 
+/* ---- address spaces ---- */
+
+static void in_smm(bool smm)
+{
+	v->cpu.ev.smm = smm;
+}
+
+static void test_address_spaces(void **state)
+{
+	const u32 smm = 1 << 16;
+	u8 byte = 1;
+
+	/* The second is there before the first has anything. */
+	assert_int_equal(set_slot(smm | 3, 0, 0x8000, 2, mem), 0);
+	assert_null(find(0x8000, false, 0).host);
+	in_smm(true);
+	assert_ptr_equal(find(0x9000, false, 0).host, mem + PAGE_SIZE);
+	/* The same number and the same addresses in each. */
+	assert_int_equal(set_slot(3, 0, 0x8000, 4, mem + 10 * PAGE_SIZE), 0);
+	assert_int_equal(set_slot(0, 0, 0xc000, 1, mem + 20 * PAGE_SIZE), 0);
+	assert_int_equal(set_slot(smm | 4, 0, 0xc000, 1, mem + 21 * PAGE_SIZE), 0);
+	assert_int_equal(set_slot(smm | 0, 0, 0, 1, mem + 22 * PAGE_SIZE), 0);
+	assert_ptr_equal(find(0x8000, false, 0).host, mem);
+	assert_null(find(0xa000, false, 0).host);
+	assert_ptr_equal(find(0xc000, false, 0).host, mem + 21 * PAGE_SIZE);
+	assert_ptr_equal(find(0, false, 0).host, mem + 22 * PAGE_SIZE);
+	in_smm(false);
+	assert_ptr_equal(find(0x8000, false, 0).host, mem + 10 * PAGE_SIZE);
+	assert_ptr_equal(find(0xa000, false, 0).host, mem + 12 * PAGE_SIZE);
+	assert_ptr_equal(find(0xc000, false, 0).host, mem + 20 * PAGE_SIZE);
+	assert_null(find(0, false, 0).host);
+	/* Each overlaps with its own only. */
+	assert_int_equal(set_slot(smm | 5, 0, 0xa000, 2, mem), 0);
+	assert_int_equal(set_slot(smm | 6, 0, 0x9000, 1, mem), -EEXIST);
+	assert_int_equal(set_slot(6, 0, 0xa000, 2, mem), -EEXIST);
+	assert_int_equal(kvm->slots->count, 6);
+
+	/* What is shared with the guest is in the first, whatever the vCPU sees. */
+	in_smm(true);
+	assert_int_equal(kvm_write_guest(v, 0x8000, &byte, 1), 0);
+	assert_int_equal(mem[10 * PAGE_SIZE], 1);
+	assert_int_equal(mem[0], 0);
+	assert_int_equal(kvm_read_guest(v, 0, &byte, 1), -EFAULT);
+	byte = 2;
+	assert_int_equal(kvm_vcpu_write_guest(v, 0x8000, &byte, 1), 0);
+	assert_int_equal(mem[0], 2);
+	assert_int_equal(kvm_vcpu_read_guest(v, 0, &byte, 1), 0);
+	assert_int_equal(byte, mem[22 * PAGE_SIZE]);
+	in_smm(false);
+	assert_int_equal(kvm_vcpu_read_guest(v, 0x8000, &byte, 1), 0);
+	assert_int_equal(byte, 1);
+	assert_int_equal(kvm_vcpu_read_guest(v, 0, &byte, 1), -EFAULT);
+
+	/* Deleting one leaves the other's. */
+	assert_int_equal(set_slot(3, 0, 0, 0, NULL), 0);
+	assert_null(find(0x8000, false, 0).host);
+	in_smm(true);
+	assert_ptr_equal(find(0x8000, false, 0).host, mem);
+	for (u32 n = 0; n < 7; n++)
+		set_slot(smm | n, 0, 0, 0, NULL);
+	assert_null(find(0x8000, false, 0).host);
+	assert_null(find(0, false, 0).host);
+	in_smm(false);
+	assert_ptr_equal(find(0xc000, false, 0).host, mem + 20 * PAGE_SIZE);
+}
+
+static void test_dirty_log_of_each(void **state)
+{
+	const u32 smm = 1 << 16;
+	u64 bits[PAGES / 64 + 1] = { 0 };
+	struct kvm_dirty_log log = { .dirty_bitmap = bits };
+	u8 byte = 1;
+
+	assert_int_equal(set_slot(0, KVM_MEM_LOG_DIRTY_PAGES, 0, 8, mem), 0);
+	assert_int_equal(set_slot(smm, KVM_MEM_LOG_DIRTY_PAGES, 0, 8, mem), 0);
+	assert_int_equal(kvm_vcpu_write_guest(v, 0x2000, &byte, 1), 0);
+	in_smm(true);
+	assert_int_equal(kvm_vcpu_write_guest(v, 0x3000, &byte, 1), 0);
+	in_smm(false);
+	log.slot = smm;
+	assert_int_equal(kvm_get_dirty_log(kvm, &log), 0);
+	assert_int_equal(bits[0], BIT(3));
+	log.slot = 0;
+	assert_int_equal(kvm_get_dirty_log(kvm, &log), 0);
+	assert_int_equal(bits[0], BIT(2));
+	log.slot = 2 << 16;
+	assert_int_equal(kvm_get_dirty_log(kvm, &log), -EINVAL);
+	log.slot = smm | 1;
+	assert_int_equal(kvm_get_dirty_log(kvm, &log), -ENOENT);
+}
+
 static void test_vm_type(void **state)
 {
 	int error = 0;
@@ -613,7 +706,7 @@ int main(void)
 		TEST(checks), TEST(add_and_delete), TEST(modify), TEST(many), TEST(host_pages),
 		TEST(copies), TEST(changes_while_running), TEST(dirty_log), TEST(clear_dirty_log),
 		TEST(large_dirty_log), TEST(no_write_is_lost), TEST(dirty_ring), TEST(code_pages), TEST(code_aliases),
-		TEST(code_by_two), TEST(vcpus), TEST(vm_type),
+		TEST(code_by_two), TEST(address_spaces), TEST(dirty_log_of_each), TEST(vcpus), TEST(vm_type),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

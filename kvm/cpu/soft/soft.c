@@ -99,19 +99,16 @@ static void soft_features_changed(struct kvm_vcpu *v)
 	soft_icache_drop_all(&v->cpu);
 }
 
-static void soft_drop_code(struct kvm_vcpu *v, gfn_t gfn)
+static void soft_drop_code(struct kvm_vcpu *v, const u8 *host)
 {
-	struct kvm_page page;
-
-	/* A page that has no memory now had some before: its slot went, and all translations with it. */
-	if (gfn == ~0ull || kvm_find_page(v, gfn << PAGE_SHIFT, false, &page) || !page.host) {
+	if (!host) {
 		soft_icache_drop_all(&v->cpu);
 		x86_tlb_flush_all(&v->cpu);
 		return;
 	}
-	soft_icache_drop_page(&v->cpu, (u64)page.host);
+	soft_icache_drop_page(&v->cpu, (u64)host);
 	/* The next fetch from the page has to announce again that code is made from it. */
-	x86_tlb_drop_host_page(&v->cpu, page.host);
+	x86_tlb_drop_host_page(&v->cpu, host);
 }
 
 const struct kvm_cpu_ops soft_cpu_ops = {
