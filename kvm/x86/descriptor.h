@@ -83,7 +83,7 @@ static inline u32 x86_iopl(const struct x86_cpu *c)
  */
 static inline int x86_check_attr(struct x86_cpu *c, const struct x86_insn *i)
 {
-	u32 attr = i->op->attr;
+	u32 attr = x86_op(i)->attr;
 
 	if ((attr & X86_A_PROT) && (!x86_protected(c) || x86_vm86(c)))
 		return x86_raise(c, X86_UD);

@@ -177,6 +177,12 @@ struct x86_insn {
 	const void *host;		/* X86_A_HOST rows, once bound: cpu/soft's thunk */
 };
 
+/* The row of the table that i is of. */
+static __always_inline const struct x86_opcode *x86_op(const struct x86_insn *i)
+{
+	return i->op;
+}
+
 #define X86_I_MEM	BIT(0)	/* the modrm operand is memory */
 #define X86_I_REX	BIT(1)	/* a REX prefix: SPL, BPL, SIL, DIL instead of AH… */
 #define X86_I_LOCK	BIT(2)

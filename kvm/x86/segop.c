@@ -49,12 +49,12 @@ static int do_mov_to_seg(struct x86_cpu *c, const struct x86_insn *i)
 
 static int do_push_seg(struct x86_cpu *c, const struct x86_insn *i)
 {
-	return x86_push(c, i->opsize, c->seg[i->op->op[0].size].sel);
+	return x86_push(c, i->opsize, c->seg[x86_op(i)->op[0].size].sel);
 }
 
 static int do_pop_seg(struct x86_cpu *c, const struct x86_insn *i)
 {
-	int seg = i->op->op[0].size;
+	int seg = x86_op(i)->op[0].size;
 	u64 sp = c->regs[X86_RSP], old = sp, val;
 	int r = x86_pop_at(c, &sp, i->opsize, &val);
 
@@ -87,7 +87,7 @@ static int do_load_far(struct x86_cpu *c, const struct x86_insn *i)
 		return r;
 	memcpy(&off, buf, size);
 	memcpy(&sel, buf + size, 2);
-	r = x86_load_segment(c, i->op->op[1].size, sel);
+	r = x86_load_segment(c, x86_op(i)->op[1].size, sel);
 	if (r)
 		return r;
 	x86_reg_set(c, i, i->reg, size, off);

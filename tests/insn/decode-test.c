@@ -83,7 +83,7 @@ static void random_bytes(u8 *b)
  */
 static bool excused(const struct x86_insn *i, int mode)
 {
-	const struct x86_opcode *op = i->op;
+	const struct x86_opcode *op = x86_op(i);
 
 	if ((op->attr & X86_A_BRANCH) && (i->flags & (X86_I_66 | X86_I_W)))
 		return true;

@@ -158,11 +158,11 @@ static u32 show_host(FILE *out, const struct host *h, u32 at, u32 *skips_to, boo
 		name_field(i.disp, field, sizeof(field));
 		replace(text, sizeof(text), "rbp", "]", field);
 	}
-	if (i.opsize == 8 && len == 10 && (i.op->opcode & 0xf8) == 0xb8 && i.op->map == X86_MAP_1) {
+	if (i.opsize == 8 && len == 10 && (x86_op(&i)->opcode & 0xf8) == 0xb8 && x86_op(&i)->map == X86_MAP_1) {
 		memset(masked + 2, true, 8);
 		replace(text, sizeof(text), "0x", "", "ADDRESS");
 	}
-	if (i.op->attr & X86_A_BRANCH && has_kind(i.op, X86_OP_J)) {
+	if (x86_op(&i)->attr & X86_A_BRANCH && has_kind(x86_op(&i), X86_OP_J)) {
 		target = (s64)at + len + (s64)i.imm;
 		if (target < 0 || target >= h->size) {
 			memset(masked + len - 4, true, 4);
@@ -173,9 +173,9 @@ static u32 show_host(FILE *out, const struct host *h, u32 at, u32 *skips_to, boo
 		}
 	}
 	/* A jump that a short one goes around is no end. */
-	if (at + len > *skips_to && !strcmp(i.op->name, "jmp") && len != 2)
+	if (at + len > *skips_to && !strcmp(x86_op(&i)->name, "jmp") && len != 2)
 		*end = true;
-	if (!strcmp(i.op->name, "ret"))
+	if (!strcmp(x86_op(&i)->name, "ret"))
 		*end = true;
 	for (int k = 0; k < len; k++)
 		snprintf(hex + 3 * k, sizeof(hex) - 3 * k, masked[k] ? ".. " : "%02x ", b[k]);
@@ -200,7 +200,7 @@ static struct soft_block *make_block(struct x86_cpu *c, const struct x86_opcode 
 
 	encode(op, mem, bytes);
 	n = x86_decode(c->decoder, bytes, 15, mode, NULL, &i);
-	if (n <= 0 || i.op != op || (bool)(i.flags & X86_I_MEM) != mem)
+	if (n <= 0 || x86_op(&i) != op || (bool)(i.flags & X86_I_MEM) != mem)
 		return NULL;
 	/* What follows is no instruction, so the block is this one. */
 	memset(memory.code, 0xff, PAGE_SIZE);

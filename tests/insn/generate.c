@@ -574,11 +574,11 @@ static u32 memory_bytes(const struct x86_insn *i)
 {
 	u32 n = 1;
 
-	for (u32 k = 0; k < ARRAY_SIZE(i->op->op); k++) {
-		if (is_memory_kind(i->op->op[k].kind))
-			n = max(n, size_bytes(i, i->op->op[k].size));
+	for (u32 k = 0; k < ARRAY_SIZE(x86_op(i)->op); k++) {
+		if (is_memory_kind(x86_op(i)->op[k].kind))
+			n = max(n, size_bytes(i, x86_op(i)->op[k].size));
 	}
-	return named(i->op, "bound") ? 2 * n : n;
+	return named(x86_op(i), "bound") ? 2 * n : n;
 }
 
 /* An offset in the data region for an operand of `size` bytes. */
@@ -651,13 +651,13 @@ static void aim(struct rng *r, struct test_case *t, u64 ea)
 	u64 *g = t->in.gpr, rest = ea - (s64)i->disp;
 	u64 mask = i->addrsize == 8 ? ~0ull : i->addrsize == 4 ? 0xffffffffull : 0xffff;
 	u64 high = rnd(r) & ~mask;	/* does not take part */
-	bool base = i->base < 16, index = i->index < 16 && !has_kind(i->op, X86_OP_VSIB);
+	bool base = i->base < 16, index = i->index < 16 && !has_kind(x86_op(i), X86_OP_VSIB);
 
 	if (base && index && i->base == i->index) {
 		g[i->base] = (rest & mask) / (1 + (1 << i->scale));
 	} else if (base) {
 		/* RSP as the base of something that pushes: not far from the operand. */
-		u64 x = one_in(r, 2) || uses_stack(i->op) ? below(r, 64) : rnd(r);
+		u64 x = one_in(r, 2) || uses_stack(x86_op(i)) ? below(r, 64) : rnd(r);
 
 		if (index) {
 			g[i->index] = x;
@@ -720,7 +720,7 @@ static bool branch_lands_in_code(const struct test_case *t)
 {
 	u64 target = t->in.rip + t->insn.len + t->insn.imm;
 
-	if (!(t->insn.op->attr & X86_A_BRANCH) || !has_kind(t->insn.op, X86_OP_J))
+	if (!(x86_op(&t->insn)->attr & X86_A_BRANCH) || !has_kind(x86_op(&t->insn), X86_OP_J))
 		return false;
 	if (t->insn.opsize == 2)
 		target = (u16)target;
@@ -740,7 +740,7 @@ static void prepare_stack(struct rng *r, struct test_case *t, struct memory *a, 
 	u32 size = i->opsize;
 	bool free = !(i->flags & X86_I_MEM) || (i->base != X86_RSP && i->index != X86_RSP);
 
-	if (named(i->op, "leave") || named(i->op, "enter")) {
+	if (named(x86_op(i), "leave") || named(x86_op(i), "enter")) {
 		g[X86_RBP] = bp;
 		fill(r, a, b, base + bp, 8, false);
 	}
@@ -749,9 +749,9 @@ static void prepare_stack(struct rng *r, struct test_case *t, struct memory *a, 
 	else
 		sp = g[X86_RSP];
 	fill(r, a, b, base + (t->stack16 ? (u16)sp : sp), 64, false);
-	if (named(i->op, "ret"))
+	if (named(x86_op(i), "ret"))
 		poke64(a, b, base + (t->stack16 ? (u16)sp : sp), branch_target(r, t), size);
-	if (named(i->op, "popf")) {
+	if (named(x86_op(i), "popf")) {
 		/* Not TF, NT: they outlive the instruction. */
 		u64 flags = rnd(r) & ~(u64)(X86_RFLAGS_TF | X86_RFLAGS_NT | X86_RFLAGS_RF);
 		poke64(a, b, base + (t->stack16 ? (u16)sp : sp), flags, size);
@@ -776,20 +776,20 @@ static void prepare_strings(struct rng *r, struct test_case *t, struct memory *a
 	u64 mask = i->addrsize == 8 ? ~0ull : i->addrsize == 4 ? 0xffffffffull : 0xffff, count;
 	u32 size = memory_bytes(i);
 
-	if (has_kind(i->op, X86_OP_X))
+	if (has_kind(x86_op(i), X86_OP_X))
 		prepare_string(r, t, a, b, X86_RSI, i->seg, size);
-	if (has_kind(i->op, X86_OP_Y))
+	if (has_kind(x86_op(i), X86_OP_Y))
 		prepare_string(r, t, a, b, X86_RDI, es, size);
 	if (!(i->flags & (X86_I_REP | X86_I_REPNE)))
 		return;
 	/* Overlaps are the interesting ones. */
-	if (has_kind(i->op, X86_OP_X) && has_kind(i->op, X86_OP_Y) && one_in(r, 4))
+	if (has_kind(x86_op(i), X86_OP_X) && has_kind(x86_op(i), X86_OP_Y) && one_in(r, 4))
 		t->in.gpr[X86_RDI] = t->in.gpr[X86_RSI] + below(r, 64) - 32 +
 				     case_seg_base(t, i->seg) - case_seg_base(t, es);
 	count = one_in(r, 16) ? below(r, 3 * PAGE_SIZE) : one_in(r, 8) ? 0 : below(r, 40);
 	t->in.gpr[X86_RCX] = count | (rnd(r) & ~mask);
 	/* CMPS and SCAS that go on for a while. */
-	if (one_in(r, 2) && has_kind(i->op, X86_OP_Y)) {
+	if (one_in(r, 2) && has_kind(x86_op(i), X86_OP_Y)) {
 		u64 y = case_seg_base(t, es) + (t->in.gpr[X86_RDI] & mask);
 		u64 x = case_seg_base(t, i->seg) + (t->in.gpr[X86_RSI] & mask);
 
@@ -800,7 +800,7 @@ static void prepare_strings(struct rng *r, struct test_case *t, struct memory *a
 			v |= v << 16;
 			v |= v << 32;
 			poke64(a, b, y + at, v, 8);
-			if (has_kind(i->op, X86_OP_X))
+			if (has_kind(x86_op(i), X86_OP_X))
 				poke64(a, b, x + at, v, 8);
 		}
 	}
@@ -816,7 +816,7 @@ static void prepare_division(struct rng *r, struct test_case *t)
 		return;
 	if (t->insn.opsize == 1)
 		g[X86_RAX] = (g[X86_RAX] & ~0xffffull) | (g[X86_RAX] & 0xffff) >> (shift + 4);
-	else if (named(t->insn.op, "idiv") && one_in(r, 2))
+	else if (named(x86_op(&t->insn), "idiv") && one_in(r, 2))
 		g[X86_RDX] = (s64)(g[X86_RAX] << (64 - 8 * t->insn.opsize)) >> 63;
 	else
 		g[X86_RDX] = below(r, 4);
@@ -830,7 +830,7 @@ static void prepare_gather(struct rng *r, struct test_case *t)
 
 	/* With 64-bit indices the upper halves are 0. */
 	for (u32 k = 0; k < 4; k++) {
-		u32 lo = below(r, 512), hi = strstr(t->insn.op->name, "gatherq") ? 0 : below(r, 512);
+		u32 lo = below(r, 512), hi = strstr(x86_op(&t->insn)->name, "gatherq") ? 0 : below(r, 512);
 
 		put32(x + 160 + 16 * n + 4 * k, k & 1 ? hi : lo);
 		put32(x + XSAVE_YMM + 16 * n + 4 * k, k & 1 ? hi : lo);
@@ -851,7 +851,7 @@ static void prepare_state(struct rng *r, struct test_case *t, struct memory *a, 
 	u8 image[XSAVE_SIZE];
 
 	fp_state(r, image);
-	if (t->insn.op->map != X86_MAP_1)
+	if (x86_op(&t->insn)->map != X86_MAP_1)
 		put64(image + XSAVE_HEADER, rnd(r) & 7);
 	poke(a, b, lin, image, sizeof(image));
 }
@@ -861,7 +861,7 @@ static bool choose_components(struct rng *r, struct test_case *t)
 {
 	const struct x86_insn *i = &t->insn;
 
-	if (i->op->map == X86_MAP_1 || i->op->op[0].size != X86_SZ_STATE)
+	if (x86_op(i)->map == X86_MAP_1 || x86_op(i)->op[0].size != X86_SZ_STATE)
 		return true;
 	if (i->base == X86_RAX || i->index == X86_RAX || i->base == X86_RDX || i->index == X86_RDX)
 		return false;
@@ -880,24 +880,24 @@ static u64 prepare_memory(struct rng *r, struct test_case *t, struct memory *a, 
 	aim(r, t, lin - base);
 	/* Where it really is: aim may have missed. */
 	if (i->base != X86_REG_RIP) {
-		bool index = i->index < 16 && !has_kind(i->op, X86_OP_VSIB);
+		bool index = i->index < 16 && !has_kind(x86_op(i), X86_OP_VSIB);
 		u64 ea = (i->base < 16 ? t->in.gpr[i->base] : 0) +
 			 ((index ? t->in.gpr[i->index] : 0) << i->scale) + (s64)i->disp;
 
 		lin = base + (i->addrsize == 8 ? ea : i->addrsize == 4 ? (u32)ea : (u16)ea);
 	}
 	fill(r, a, b, lin, min(size, 64u), t->fp);
-	if (has_kind(i->op, X86_OP_M) && size == XSAVE_SIZE)
+	if (has_kind(x86_op(i), X86_OP_M) && size == XSAVE_SIZE)
 		prepare_state(r, t, a, b, lin);
-	if ((i->op->attr & X86_A_BRANCH) && has_kind(i->op, X86_OP_E))
+	if ((x86_op(i)->attr & X86_A_BRANCH) && has_kind(x86_op(i), X86_OP_E))
 		poke64(a, b, lin, branch_target(r, t), i->opsize);
 	/* Compare-and-exchange that succeeds. */
-	if ((named(i->op, "cmpxchg") || named(i->op, "cmpxchg8b") || named(i->op, "cmpxchg16b")) &&
+	if ((named(x86_op(i), "cmpxchg") || named(x86_op(i), "cmpxchg8b") || named(x86_op(i), "cmpxchg16b")) &&
 	    one_in(r, 2)) {
-		u32 part = named(i->op, "cmpxchg") ? i->opsize : size / 2;
+		u32 part = named(x86_op(i), "cmpxchg") ? i->opsize : size / 2;
 
 		poke64(a, b, lin, t->in.gpr[X86_RAX], part);
-		if (!named(i->op, "cmpxchg"))
+		if (!named(x86_op(i), "cmpxchg"))
 			poke64(a, b, lin + part, t->in.gpr[X86_RDX], part);
 	}
 	return lin;
@@ -924,25 +924,25 @@ static void prepare_registers(struct rng *r, struct test_case *t)
 	t->in.rflags = X86_RFLAGS_FIXED | X86_RFLAGS_IF | (rnd(r) & X86_RFLAGS_ARITH);
 	if (one_in(r, 4))
 		t->in.rflags |= X86_RFLAGS_DF;
-	if (!i->op)
+	if (!i->fn)
 		return;
 	/* What alignment x87 and vector operands must have under AC is each processor's own. */
 	if (!t->fp && one_in(r, 32))
 		t->in.rflags |= X86_RFLAGS_AC;
-	if ((i->op->attr & X86_A_BRANCH) && has_kind(i->op, X86_OP_E) && !(i->flags & X86_I_MEM))
+	if ((x86_op(i)->attr & X86_A_BRANCH) && has_kind(x86_op(i), X86_OP_E) && !(i->flags & X86_I_MEM))
 		g[i->rm] = branch_target(r, t);
-	if (i->op->attr & X86_A_BRANCH && one_in(r, 2))
+	if (x86_op(i)->attr & X86_A_BRANCH && one_in(r, 2))
 		g[X86_RCX] = below(r, 3);
 	/* A bit number reaches as far as the data region. */
-	if (is_bit_string(i->op))
+	if (is_bit_string(x86_op(i)))
 		g[i->reg] = !one_in(r, 8) ? (s64)below(r, 65536) - 32768 :
 			    one_in(r, 2) ? 1ll << 30 : -(1ll << 30);	/* nothing is there */
-	if (named(i->op, "wrfsbase") || named(i->op, "wrgsbase"))
+	if (named(x86_op(i), "wrfsbase") || named(x86_op(i), "wrgsbase"))
 		g[i->rm] = one_in(r, 8) ? noncanonical(r) : 0x200000000000ull | rnd(r) >> 20;
-	if (named(i->op, "div") || named(i->op, "idiv"))
+	if (named(x86_op(i), "div") || named(x86_op(i), "idiv"))
 		prepare_division(r, t);
-	if (named(i->op, "pcmpestri") || named(i->op, "pcmpestrm") || named(i->op, "vpcmpestri") ||
-	    named(i->op, "vpcmpestrm")) {
+	if (named(x86_op(i), "pcmpestri") || named(x86_op(i), "pcmpestrm") || named(x86_op(i), "vpcmpestri") ||
+	    named(x86_op(i), "vpcmpestrm")) {
 		g[X86_RAX] = below(r, 24) - 4;
 		g[X86_RDX] = below(r, 24) - 4;
 	}
@@ -1015,19 +1015,19 @@ bool generate(u64 seed, u64 number, struct memory *a, struct memory *b, struct t
 			t->in.gpr[n] = 0x7000000 + below(r, 256);
 		return len == -1;
 	}
-	if (t->insn.op != op && generate_skips(t->insn.op))
+	if (x86_op(&t->insn) != op && generate_skips(x86_op(&t->insn)))
 		return false;
 	/* One register cannot be an address and a bit number that reaches far from it. */
-	if (is_bit_string(t->insn.op) && (t->insn.flags & X86_I_MEM) &&
+	if (is_bit_string(x86_op(&t->insn)) && (t->insn.flags & X86_I_MEM) &&
 	    (t->insn.base == t->insn.reg || t->insn.index == t->insn.reg))
 		return false;
-	t->fp = touches_fp(t->insn.op);
+	t->fp = touches_fp(x86_op(&t->insn));
 	if (t->fp)
 		fp_state(r, t->in.xsave);
 	prepare_registers(r, t);
 
 	lin = place_linear(r, t, memory_bytes(&t->insn),
-			   (t->insn.op->attr & X86_A_ALIGN) || memory_bytes(&t->insn) >= 16 ||
+			   (x86_op(&t->insn)->attr & X86_A_ALIGN) || memory_bytes(&t->insn) >= 16 ||
 			   one_in(r, 2));
 	if (t->insn.base == X86_REG_RIP) {
 		u32 disp = lin - (CODE_START + len);
@@ -1037,26 +1037,26 @@ bool generate(u64 seed, u64 number, struct memory *a, struct memory *b, struct t
 	}
 	if (!choose_components(r, t))
 		return false;
-	if (has_kind(t->insn.op, X86_OP_VSIB))
+	if (has_kind(x86_op(&t->insn), X86_OP_VSIB))
 		prepare_gather(r, t);
-	if (uses_stack(t->insn.op) && !(t->insn.flags & X86_I_MEM))
+	if (uses_stack(x86_op(&t->insn)) && !(t->insn.flags & X86_I_MEM))
 		prepare_stack(r, t, a, b);
 	if (t->insn.flags & X86_I_MEM) {
 		prepare_memory(r, t, a, b, lin);
-		if (uses_stack(t->insn.op))
+		if (uses_stack(x86_op(&t->insn)))
 			prepare_stack(r, t, a, b);
-	} else if (has_kind(t->insn.op, X86_OP_O)) {
+	} else if (has_kind(x86_op(&t->insn), X86_OP_O)) {
 		fill(r, a, b, case_seg_base(t, t->insn.seg) + t->insn.imm, 16, false);
 	}
-	if (has_kind(t->insn.op, X86_OP_X) || has_kind(t->insn.op, X86_OP_Y))
+	if (has_kind(x86_op(&t->insn), X86_OP_X) || has_kind(x86_op(&t->insn), X86_OP_Y))
 		prepare_strings(r, t, a, b);
 	base = case_seg_base(t, t->insn.seg);
-	if (named(t->insn.op, "xlat"))
+	if (named(x86_op(&t->insn), "xlat"))
 		t->in.gpr[X86_RBX] = lin - base - below(r, 256);
-	if (named(t->insn.op, "maskmovq") || named(t->insn.op, "maskmovdqu") ||
-	    named(t->insn.op, "vmaskmovdqu"))
+	if (named(x86_op(&t->insn), "maskmovq") || named(x86_op(&t->insn), "maskmovdqu") ||
+	    named(x86_op(&t->insn), "vmaskmovdqu"))
 		t->in.gpr[X86_RDI] = place_linear(r, t, 16, false) - base;
-	if (named(t->insn.op, "enter")) {
+	if (named(x86_op(&t->insn), "enter")) {
 		u32 size = below(r, 256);
 
 		e.b[e.imm_at] = size;
@@ -1064,7 +1064,7 @@ bool generate(u64 seed, u64 number, struct memory *a, struct memory *b, struct t
 		if (one_in(r, 2))
 			e.b[e.imm_at + 2] = below(r, 4);
 	}
-	if (named(t->insn.op, "aam") && one_in(r, 2))
+	if (named(x86_op(&t->insn), "aam") && one_in(r, 2))
 		e.b[e.imm_at] = 10;
 	memcpy(t->bytes, e.b, 15);
 	if (x86_decode(cpu->decoder, t->bytes, 15, t->mode, cpu->features, &t->insn) != len)

@@ -122,7 +122,7 @@ static void print_fp(const struct test_case *t, const struct outcome *n, const s
 	}
 	for (u32 k = 0; k < 8; k++) {
 		snprintf(name, sizeof(name), "st%u was ", k);
-		if (t->insn.op->attr & (X86_A_X87 | X86_A_MMX))
+		if (x86_op(&t->insn)->attr & (X86_A_X87 | X86_A_MMX))
 			print_bytes(name, i + 32 + 16 * k, 10);
 		if (!memcmp(a + 32 + 16 * k, b + 32 + 16 * k, 10))
 			continue;
@@ -170,7 +170,7 @@ static void report(const struct test_case *t, const struct outcome *n, const str
 		   const char *what)
 {
 	printf("MISMATCH %s: %s (--seed %llu --first %llu --cases 1%s%s)\n",
-	       t->insn.op ? t->insn.op->name : "(undefined)", what, (unsigned long long)opt.seed,
+	       t->insn.fn ? x86_op(&t->insn)->name : "(undefined)", what, (unsigned long long)opt.seed,
 	       (unsigned long long)t->number, opt.op ? " --op " : "", opt.op ? opt.op : "");
 	print_code(t->bytes, t->insn.len, t->mode);
 	print_result("host", n);
@@ -246,7 +246,7 @@ static bool is_memory_fault(u8 vector)
 /* Do the two differ only in what is the processor's choice: which of several faults comes first? */
 static bool same_fault(const struct test_case *t, const struct outcome *n, const struct outcome *g)
 {
-	const char *name = t->insn.op->name;
+	const char *name = x86_op(&t->insn)->name;
 
 	/* The host may fault for bytes that the mask leaves out, and for how a probe is aligned. */
 	if (n->fault && !g->fault && strstr(name, "maskmov"))
@@ -254,26 +254,26 @@ static bool same_fault(const struct test_case *t, const struct outcome *n, const
 	if (n->fault && !g->fault && !strcmp(name, "enter"))
 		return n->vector == X86_AC;
 	/* The host may touch parts of a state area that it then leaves out. */
-	if (n->fault && !g->fault && memory_size(t->insn.op) == X86_SZ_STATE)
+	if (n->fault && !g->fault && memory_size(x86_op(&t->insn)) == X86_SZ_STATE)
 		return n->vector == X86_PF;
 	/* x87 operands that are moved in pieces: later ones wrap, or are beyond the limit. */
-	if (!n->fault && g->fault && t->insn.addrsize == 2 && x87_pieces(t->insn.op))
+	if (!n->fault && g->fault && t->insn.addrsize == 2 && x87_pieces(x86_op(&t->insn)))
 		return g->vector == X86_GP || g->vector == X86_SS;
 	if (!n->fault || !g->fault)
 		return false;
 	/* A gathered element across the end of 4 GiB: beyond the limit, or wrapping into what is
 	 * not there. */
 	if (t->mode != X86_MODE_64 && n->vector == X86_GP && g->vector == X86_PF &&
-	    (u32)g->cr2 > -16u && piecewise(t->insn.op))
+	    (u32)g->cr2 > -16u && piecewise(x86_op(&t->insn)))
 		return true;
 	/* The host has pages in the upper half, its kernel's. */
 	if (n->vector == X86_PF && g->vector == X86_PF && n->cr2 == g->cr2 && n->cr2 >> 63)
 		return (n->error | X86_PF_P) == (g->error | X86_PF_P);
-	if (piecewise(t->insn.op) || strstr(name, "maskmov"))
+	if (piecewise(x86_op(&t->insn)) || strstr(name, "maskmov"))
 		return n->vector == g->vector ||
 		       (is_memory_fault(n->vector) && is_memory_fault(g->vector));
 	/* Beyond the limit of SS and misaligned: #SS and #GP are of one priority. */
-	if ((t->insn.op->attr & X86_A_ALIGN) && n->vector + g->vector == X86_SS + X86_GP)
+	if ((x86_op(&t->insn)->attr & X86_A_ALIGN) && n->vector + g->vector == X86_SS + X86_GP)
 		return true;
 	/* A target that is not allowed, and a stack that cannot be written. */
 	if (!strcmp(name, "call"))
@@ -377,7 +377,7 @@ static void run_case(u64 number)
 	copy_code(&t);
 
 	native_run(&t, &n);
-	if (!t.insn.op) {
+	if (!t.insn.fn) {
 		/* Undecodable: a fault of decoding is all there is. With many prefixes it may have
 		 * been too long, which the host sees first. */
 		g = n;
@@ -390,13 +390,13 @@ static void run_case(u64 number)
 		g.fault = false;
 	}
 	what = why ? why : compare(&t, &n, &g);
-	if (what && t.insn.op && same_fault(&t, &n, &g)) {
+	if (what && t.insn.fn && same_fault(&t, &n, &g)) {
 		what = NULL;
 		sync_memory();
 	}
 	progress->run++;
 	progress->faulted += n.fault;
-	row = t.insn.op ? t.insn.op - x86_optable : MAX_ROWS - 1;
+	row = t.insn.fn ? x86_op(&t.insn) - x86_optable : MAX_ROWS - 1;
 	if (row >= MAX_ROWS)
 		row = MAX_ROWS - 1;
 	if (!n.fault)

@@ -234,7 +234,7 @@ enum theme { INTEGERS, ALL, X87, STRINGS, HIGH_BYTES, NR_THEMES };
 static bool of_theme(const struct x86_insn *i, enum theme theme, u64 chance)
 {
 	bool reg_high = i->reg - 4u < 4, rm_high = !(i->flags & X86_I_MEM) && i->rm - 4u < 4;
-	u32 attr = i->op->attr;
+	u32 attr = x86_op(i)->attr;
 
 	switch (theme) {
 	case ALL:
@@ -403,9 +403,9 @@ static int sequence(u64 number)
 	for (u32 tries = 0; tries < 400 && have < want; tries++) {
 		u32 attr;
 
-		if (!generate(seed, splitmix(&mix) >> 8, &host_memory, &memory, &t) || !t.insn.op)
+		if (!generate(seed, splitmix(&mix) >> 8, &host_memory, &memory, &t) || !t.insn.fn)
 			continue;
-		attr = t.insn.op->attr;
+		attr = x86_op(&t.insn)->attr;
 		if (t.mode != mode || t.small_data || t.stack16 || (attr & (X86_A_IO | X86_A_SHADOW)) ||
 		    ((attr & X86_A_END) && (!(attr & X86_A_BRANCH) || have + 1 < want)))
 			continue;
@@ -413,7 +413,7 @@ static int sequence(u64 number)
 			continue;
 		memcpy(code + len, t.bytes, t.insn.len);
 		len += t.insn.len;
-		host = host && !(attr & X86_A_END) && !free_to_fault(t.insn.op);
+		host = host && !(attr & X86_A_END) && !free_to_fault(x86_op(&t.insn));
 		starts[have + 1] = len;
 		if (!have++ || t.fp)
 			first = t;

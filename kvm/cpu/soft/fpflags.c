@@ -229,7 +229,7 @@ static u32 element_flags(const struct job *job, const union x86_vec *orig, u32 k
 	/* Sums that underflow are exact. */
 	if (trapped && !((job->kind == ADD || job->kind == PAIRS) && trapped == X86_MXCSR_UE)) {
 		for (u32 m = k; m < k + at_once; m++)
-			move_exponents(e, job->kind, job->i.op, in, m, mxcsr & X86_MXCSR_DAZ);
+			move_exponents(e, job->kind, x86_op(&job->i), in, m, mxcsr & X86_MXCSR_DAZ);
 		flags &= ~X86_MXCSR_PE;
 		flags |= run_on(job, in, mxcsr) & X86_MXCSR_PE;
 	}
@@ -300,12 +300,12 @@ static u32 dot_flags(struct job *job, const union x86_vec *orig, u32 imm, u32 ha
 
 static u32 nr_elements(const struct job *job, const struct x86_insn *i)
 {
-	bool scalar = (i->op->pfx == X86_PFX_F3 || i->op->pfx == X86_PFX_F2) && job->kind != PAIRS &&
-		      i->op->opcode != 0xd0;
+	const struct x86_opcode *op = x86_op(i);
+	bool scalar = (op->pfx == X86_PFX_F3 || op->pfx == X86_PFX_F2) && job->kind != PAIRS && op->opcode != 0xd0;
 
-	if (scalar || i->op->vex == X86_VEX_LIG)
+	if (scalar || op->vex == X86_VEX_LIG)
 		return 1;
-	if (i->op->vex == X86_LEGACY || !(i->flags & X86_I_VEXL))
+	if (op->vex == X86_LEGACY || !(i->flags & X86_I_VEXL))
 		return 16 / job->e.size;
 	return 32 / job->e.size;
 }
@@ -313,12 +313,12 @@ static u32 nr_elements(const struct job *job, const struct x86_insn *i)
 u32 soft_fp_flags(struct x86_cpu *c, const struct x86_insn *i, const struct soft_thunk *t,
 		  const void *mem, u32 mxcsr)
 {
-	struct job job = { .kind = kind_of(i->op), .c = c, .t = t, .i = *i };
+	struct job job = { .kind = kind_of(x86_op(i)), .c = c, .t = t, .i = *i };
 	union x86_vec saved[NR_OPERANDS], orig[NR_OPERANDS];
-	bool store = i->op->op[0].kind == X86_OP_W;
+	bool store = x86_op(i)->op[0].kind == X86_OP_W;
 	u32 flags;
 
-	job.e = element_of(i->op, job.kind);
+	job.e = element_of(x86_op(i), job.kind);
 	job.half = job.kind == CONVERT && store;
 	memset(orig, 0, sizeof(orig));
 	orig[REG] = c->fpu.ymm[i->reg];
@@ -333,11 +333,11 @@ u32 soft_fp_flags(struct x86_cpu *c, const struct x86_insn *i, const struct soft
 	job.i.vvvv = VVVV;
 	job.i.rm = RM;
 	if (job.kind == DOT) {
-		if (i->op->vex != X86_LEGACY)
+		if (x86_op(i)->vex != X86_LEGACY)
 			orig[REG] = orig[VVVV];
 		job.t = NULL;
 		flags = dot_flags(&job, orig, i->imm,
-				  i->op->vex != X86_LEGACY && i->flags & X86_I_VEXL ? 2 : 1, mxcsr);
+				  x86_op(i)->vex != X86_LEGACY && i->flags & X86_I_VEXL ? 2 : 1, mxcsr);
 	} else {
 		flags = all_flags(&job, orig, nr_elements(&job, i), mxcsr);
 	}

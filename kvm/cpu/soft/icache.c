@@ -255,7 +255,7 @@ static void decode_block(struct x86_cpu *c, u64 host, struct soft_block *b)
 		soft_bind_insn(c, i);
 		at += len;
 		b->n++;
-		if (i->op->attr & (X86_A_END | X86_A_SHADOW | X86_A_IO))
+		if (x86_op(i)->attr & (X86_A_END | X86_A_SHADOW | X86_A_IO))
 			break;
 	}
 	b->bytes = at;

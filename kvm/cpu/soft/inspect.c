@@ -53,7 +53,7 @@ void soft_show_insn(struct x86_cpu *c, const struct x86_insn *i, u64 lin)
 
 	c->fault = fault;	/* nothing that happens here is the guest's */
 	if (!os_disassemble(bytes, n, bits_of(c->mode), lin, text, sizeof(text)))
-		memcpy(text, i->op->name, min(strlen(i->op->name) + 1, sizeof(text)));
+		memcpy(text, x86_op(i)->name, min(strlen(x86_op(i)->name) + 1, sizeof(text)));
 	show_changes(c, ((struct soft_vcpu *)c->soft)->shown);
 	os_show("vcpu%u: %04x:%016llx  %-30s %s", c->vcpu->id, c->seg[X86_SEG_CS].sel, (unsigned long long)lin,
 		hex_of(bytes, n, hex), text);

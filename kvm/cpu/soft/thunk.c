@@ -78,27 +78,27 @@ static bool has_operand(const struct x86_opcode *op, u8 kind)
 /* CVTPI2PS with a memory operand has nothing to do with MMX. */
 bool soft_is_mmx_or_x87(const struct x86_insn *i)
 {
-	if ((i->op->attr & X86_A_SSE) && (i->flags & X86_I_MEM) && !has_operand(i->op, X86_OP_P))
+	if ((x86_op(i)->attr & X86_A_SSE) && (i->flags & X86_I_MEM) && !has_operand(x86_op(i), X86_OP_P))
 		return false;
-	return i->op->attr & (X86_A_MMX | X86_A_X87);
+	return x86_op(i)->attr & (X86_A_MMX | X86_A_X87);
 }
 
 /* VEX.L as it counts. */
 bool soft_insn_256(const struct x86_insn *i)
 {
-	return i->op->vex != X86_LEGACY && i->op->vex != X86_VEX_LIG && (i->flags & X86_I_VEXL);
+	return x86_op(i)->vex != X86_LEGACY && x86_op(i)->vex != X86_VEX_LIG && (i->flags & X86_I_VEXL);
 }
 
 /* REX.W or VEX.W as it counts: part of the opcode, or a 64-bit operand. */
 bool soft_insn_w(const struct x86_insn *i)
 {
-	if (i->op->w == X86_W1)
+	if (x86_op(i)->w == X86_W1)
 		return true;
-	for (u32 k = 0; k < ARRAY_SIZE(i->op->op); k++) {
-		if (i->op->op[k].size == X86_SZ_Y && i->op->op[k].kind != X86_OP_NONE)
+	for (u32 k = 0; k < ARRAY_SIZE(x86_op(i)->op); k++) {
+		if (x86_op(i)->op[k].size == X86_SZ_Y && x86_op(i)->op[k].kind != X86_OP_NONE)
 			return i->opsize == 8;
 	}
-	return (i->op->host & X86_H_RD_LEN) && i->opsize == 8;
+	return (x86_op(i)->host & X86_H_RD_LEN) && i->opsize == 8;
 }
 
 u32 soft_operand_bytes(const struct x86_insn *i, u8 size)
@@ -272,7 +272,7 @@ static void emit_insn(struct emit *e, const struct x86_insn *i, u8 base)
 	static const u8 pp[] = { [X86_PFX_66] = 1, [X86_PFX_F3] = 2, [X86_PFX_F2] = 3 };
 	static const u8 legacy_prefix[] = {
 		[X86_PFX_66] = 0x66, [X86_PFX_F3] = 0xf3, [X86_PFX_F2] = 0xf2 };
-	const struct x86_opcode *op = i->op;
+	const struct x86_opcode *op = x86_op(i);
 	bool mem = i->flags & X86_I_MEM, w = soft_insn_w(i), b = mem && base >= 8;
 	u8 reg = 0, rm = 0, vvvv = 0, prefix;
 
@@ -340,7 +340,7 @@ static int gpr_role(u8 kind, bool mem)
 
 static void emit_core(struct emit *e, const struct x86_insn *i)
 {
-	const struct x86_opcode *op = i->op;
+	const struct x86_opcode *op = x86_op(i);
 	bool mem = i->flags & X86_I_MEM, vex = op->vex != X86_LEGACY, l = soft_insn_256(i);
 	u8 base = HOST_RDX;
 	int role;
@@ -426,20 +426,20 @@ static u8 deny_bits(const struct x86_opcode *op)
 static u64 thunk_key(const struct x86_insn *i)
 {
 	bool mem = i->flags & X86_I_MEM;
-	u64 key = (u64)(i->op - x86_optable) << 32 | soft_insn_256(i) << 0 | soft_insn_w(i) << 1 | mem << 2;
+	u64 key = (u64)(x86_op(i) - x86_optable) << 32 | soft_insn_256(i) << 0 | soft_insn_w(i) << 1 | mem << 2;
 
-	if (has_operand(i->op, X86_OP_I))
+	if (has_operand(x86_op(i), X86_OP_I))
 		key |= (i->imm & 0xff) << 8;
-	if (has_operand(i->op, X86_OP_P))
+	if (has_operand(x86_op(i), X86_OP_P))
 		key |= (i->reg & 7) << 16;
-	if (!mem && (has_operand(i->op, X86_OP_Q) || has_operand(i->op, X86_OP_ST)))
+	if (!mem && (has_operand(x86_op(i), X86_OP_Q) || has_operand(x86_op(i), X86_OP_ST)))
 		key |= (i->rm & 7) << 20;
 	return key;
 }
 
 static struct soft_thunk *make_thunk(struct soft_vector *v, const struct x86_insn *i, u64 key)
 {
-	const struct x86_operand *rm = rm_operand(i->op);
+	const struct x86_operand *rm = rm_operand(x86_op(i));
 	struct soft_thunk *t;
 	u8 *rw = v->code.rw + v->used, *denied = NULL, *not_live = NULL;
 	struct emit e = { rw, rw + THUNK_MAX, (u64)(v->code.rx + v->used) };
@@ -451,11 +451,11 @@ static struct soft_thunk *make_thunk(struct soft_vector *v, const struct x86_ins
 	if (!t)
 		return NULL;
 	t->key = key;
-	t->op = i->op;
-	t->deny = deny_bits(i->op);
+	t->op = x86_op(i);
+	t->deny = deny_bits(x86_op(i));
 	if ((i->flags & X86_I_MEM) && rm) {
 		t->mem_size = soft_operand_bytes(i, rm->size);
-		if (i->op->attr & X86_A_ALIGN)
+		if (x86_op(i)->attr & X86_A_ALIGN)
 			t->align_mask = t->mem_size - 1;
 	}
 
@@ -466,7 +466,7 @@ static struct soft_thunk *make_thunk(struct soft_vector *v, const struct x86_ins
 		/* test byte [rdi + deny], bits */
 		byte(&e, 0xf6); byte(&e, 0x87); imm32(&e, CPU(fpu.deny)); byte(&e, t->deny);
 		denied = jump_if(&e, 5);
-		if (i->op->host & X86_H_FP) {
+		if (x86_op(i)->host & X86_H_FP) {
 			/* cmp byte [rdi + mxcsr_live], 0 */
 			byte(&e, 0x80); byte(&e, 0xbf); imm32(&e, CPU(fpu.mxcsr_live)); byte(&e, 0);
 			not_live = jump_if(&e, 4);

@@ -41,9 +41,9 @@ static bool element_on(const union x86_vec *mask, u32 k, u32 size)
 
 int soft_maskmov(struct x86_cpu *c, const struct x86_insn *i)
 {
-	u32 size = (i->op->host & X86_H_SPECIAL) == X86_H_MASKMOV32 ? 4 : 8;
+	u32 size = (x86_op(i)->host & X86_H_SPECIAL) == X86_H_MASKMOV32 ? 4 : 8;
 	u32 n = (i->flags & X86_I_VEXL ? 32 : 16) / size;
-	bool store = i->op->op[0].kind == X86_OP_W;
+	bool store = x86_op(i)->op[0].kind == X86_OP_W;
 	const union x86_vec *mask = &c->fpu.ymm[i->vvvv];
 	union x86_vec v = { .q = { 0 } };
 	u64 lin[8], ea = x86_ea(c, i);
@@ -108,12 +108,12 @@ static int store_bytes(struct x86_cpu *c, const struct x86_insn *i, const u8 *sr
 
 int soft_maskmov_bytes(struct x86_cpu *c, const struct x86_insn *i)
 {
-	bool mmx = (i->op->host & X86_H_SPECIAL) == X86_H_MASKMOVQ;
+	bool mmx = (x86_op(i)->host & X86_H_SPECIAL) == X86_H_MASKMOVQ;
 	u8 src[16], mask[16];
 	u32 top;
 	int r;
 
-	if (unlikely(c->fpu.deny & (mmx ? X86_DENY_MMX : i->op->vex == X86_LEGACY ? X86_DENY_SSE :
+	if (unlikely(c->fpu.deny & (mmx ? X86_DENY_MMX : x86_op(i)->vex == X86_LEGACY ? X86_DENY_SSE :
 				    X86_DENY_AVX)))
 		return soft_denied(c, i);
 	if (!mmx)
@@ -146,7 +146,7 @@ int soft_maskmov_bytes(struct x86_cpu *c, const struct x86_insn *i)
  */
 int soft_gather(struct x86_cpu *c, const struct x86_insn *i)
 {
-	u32 kind = i->op->host & X86_H_SPECIAL;
+	u32 kind = x86_op(i)->host & X86_H_SPECIAL;
 	u32 isize = kind == X86_H_GATHER_DD || kind == X86_H_GATHER_DQ ? 4 : 8;
 	u32 size = kind == X86_H_GATHER_DD || kind == X86_H_GATHER_QD ? 4 : 8;
 	u32 n = (i->flags & X86_I_VEXL ? 32 : 16) / max(size, isize);

@@ -16,7 +16,7 @@ typedef u8 vec128 __attribute__((vector_size(16), aligned(1), may_alias));
 
 int soft_denied(struct x86_cpu *c, const struct x86_insn *i)
 {
-	u32 attr = i->op->attr;
+	u32 attr = x86_op(i)->attr;
 
 	if (attr & X86_A_AVX) {
 		u64 need = X86_XCR0_SSE | X86_XCR0_YMM;
@@ -107,7 +107,7 @@ static int fp_unmasked(struct x86_cpu *c, const struct x86_insn *i, const struct
 		mxcsr &= ~X86_MXCSR_FTZ;
 	undo_save(c, i, &undo);
 	flags = soft_run_masked(c, i, t, mem, mxcsr);
-	if (((flags & unmasked) || !(mxcsr & X86_MXCSR_UM)) && soft_fp_flags_matter(i->op)) {
+	if (((flags & unmasked) || !(mxcsr & X86_MXCSR_UM)) && soft_fp_flags_matter(x86_op(i))) {
 		undo_apply(c, i, &undo);
 		flags = soft_fp_flags(c, i, t, mem, mxcsr);
 		if (!(flags & unmasked))
@@ -152,7 +152,7 @@ static int soft_ldmxcsr(struct x86_cpu *c, const struct x86_insn *i)
 	u32 val;
 	int r;
 
-	if (unlikely(c->fpu.deny & (i->op->vex == X86_LEGACY ? X86_DENY_SSE : X86_DENY_AVX)))
+	if (unlikely(c->fpu.deny & (x86_op(i)->vex == X86_LEGACY ? X86_DENY_SSE : X86_DENY_AVX)))
 		return soft_denied(c, i);
 	r = x86_operand_lin(c, i, 4, X86_READ, &lin);
 	if (!r)
@@ -171,7 +171,7 @@ static int soft_stmxcsr(struct x86_cpu *c, const struct x86_insn *i)
 	u64 lin;
 	int r;
 
-	if (unlikely(c->fpu.deny & (i->op->vex == X86_LEGACY ? X86_DENY_SSE : X86_DENY_AVX)))
+	if (unlikely(c->fpu.deny & (x86_op(i)->vex == X86_LEGACY ? X86_DENY_SSE : X86_DENY_AVX)))
 		return soft_denied(c, i);
 	r = x86_operand_lin(c, i, 4, X86_WRITE, &lin);
 	if (r)
@@ -184,9 +184,9 @@ static int soft_stmxcsr(struct x86_cpu *c, const struct x86_insn *i)
 /* An unaligned operand of a computation that wants it aligned: #GP, or AMD's MXCSR.MM. */
 static __noinline int misaligned(struct x86_cpu *c, const struct x86_insn *i)
 {
-	if ((soft_mxcsr(c) & X86_MXCSR_MM) && i->op->vex == X86_LEGACY)
+	if ((soft_mxcsr(c) & X86_MXCSR_MM) && x86_op(i)->vex == X86_LEGACY)
 		return X86_OK;
-	if (i->op->feature == X86_FEATURE_SHA && c->vendor == X86_VENDOR_AMD)
+	if (x86_op(i)->feature == X86_FEATURE_SHA && c->vendor == X86_VENDOR_AMD)
 		return X86_OK;		/* its processors do not mind */
 	return x86_raise_err(c, X86_GP, 0);
 }
@@ -399,14 +399,14 @@ static x86_exec_fn *move_handler(const struct x86_insn *i, u32 size)
 	};
 	u32 log = size == 4 ? 0 : size == 8 ? 1 : size == 16 ? 2 : 3;
 
-	return fn[log][i->op->op[0].kind == X86_OP_W][i->op->vex != X86_LEGACY];
+	return fn[log][x86_op(i)->op[0].kind == X86_OP_W][x86_op(i)->vex != X86_LEGACY];
 }
 
 /* ---- binding ---- */
 
 static x86_exec_fn *special_handler(const struct x86_insn *i)
 {
-	switch (i->op->host & X86_H_SPECIAL) {
+	switch (x86_op(i)->host & X86_H_SPECIAL) {
 	case X86_H_MASKMOV32:
 	case X86_H_MASKMOV64:
 		return soft_maskmov;
@@ -453,7 +453,7 @@ static x86_exec_fn *special_handler(const struct x86_insn *i)
 /* Handler and thunk of an X86_A_HOST instruction. 0 or -ENOMEM. */
 static int bind(struct x86_cpu *c, struct x86_insn *i)
 {
-	const struct x86_opcode *op = i->op;
+	const struct x86_opcode *op = x86_op(i);
 	const struct soft_thunk *t;
 	bool writes = false;
 
@@ -492,11 +492,11 @@ void soft_bind_insn(struct x86_cpu *c, struct x86_insn *i)
 {
 	struct x86_insn bound = *i;
 
-	if (!(i->op->attr & X86_A_HOST))
+	if (!(x86_op(i)->attr & X86_A_HOST))
 		return;
 	/* There are eight registers outside 64-bit mode: the fourth operand's top bit is
 	 * ignored. */
-	if (c->mode != X86_MODE_64 && i->op->op[3].kind == X86_OP_L)
+	if (c->mode != X86_MODE_64 && x86_op(i)->op[3].kind == X86_OP_L)
 		bound.imm &= 0x7f;
 	/* No memory for a thunk now: perhaps later. */
 	if (!bind(c, &bound))
@@ -509,7 +509,7 @@ int soft_host_exec(struct x86_cpu *c, const struct x86_insn *i)
 
 	soft_bind_insn(c, &bound);
 	if (bound.fn == i->fn) {
-		os_log("soft: no memory to run %s\n", i->op->name);
+		os_log("soft: no memory to run %s\n", x86_op(i)->name);
 		c->run_error = -ENOMEM;
 		return X86_EXIT;
 	}

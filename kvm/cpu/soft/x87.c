@@ -113,7 +113,7 @@ int soft_x87_begin(struct x86_cpu *c, const struct x86_insn *i)
 		fold_pointers(c);
 		return X86_OK;
 	}
-	if (pending(c) && waits(i->op))
+	if (pending(c) && waits(x86_op(i)))
 		return x86_raise(c, X86_MF);
 	load_unit(c);
 	return X86_OK;
@@ -133,11 +133,11 @@ static void set_pointers(struct x86_cpu *c, const struct x86_insn *i, u64 fsw)
 	bool selectors = !x86_has(c, X86_FEATURE_ZERO_FCS_FDS);
 	u8 *fx = c->fpu.fx;
 	u64 ip = c_rip(c) - i->len, dp;
-	u16 fop = (i->op->opcode & 7) << 8 | i->imm2;
+	u16 fop = (x86_op(i)->opcode & 7) << 8 | i->imm2;
 
-	if ((i->op->host & X86_H_SPECIAL) == X86_H_FLDCW || (i->op->host & X86_H_SPECIAL) == X86_H_FNINIT)
+	if ((x86_op(i)->host & X86_H_SPECIAL) == X86_H_FLDCW || (x86_op(i)->host & X86_H_SPECIAL) == X86_H_FNINIT)
 		note_masks(c);
-	if (i->op->attr & X86_A_FP_CTRL || (i->op->host & X86_H_SPECIAL) == X86_H_FLDCW)
+	if (x86_op(i)->attr & X86_A_FP_CTRL || (x86_op(i)->host & X86_H_SPECIAL) == X86_H_FLDCW)
 		return;
 	memcpy(fx + X86_FX_FOP, &fop, 2);
 	memcpy(fx + X86_FX_FIP, &ip, 8);
@@ -197,15 +197,15 @@ static int run(struct x86_cpu *c, const struct x86_insn *i, const struct soft_th
 {
 	u64 fsw;
 
-	if (!(i->op->attr & X86_A_X87)) {
-		int r = i->op->host & X86_H_FP ? run_mmx_fp(c, i, t, mem) : (int)t->core(c, i, mem);
+	if (!(x86_op(i)->attr & X86_A_X87)) {
+		int r = x86_op(i)->host & X86_H_FP ? run_mmx_fp(c, i, t, mem) : (int)t->core(c, i, mem);
 
 		soft_x87_end(c, 0);
 		return r;
 	}
 	fsw = t->core(c, i, mem);
 	set_pointers(c, i, fsw);
-	if (unlikely((i->op->host & X86_H_SPECIAL) == X86_H_FNINIT))
+	if (unlikely((x86_op(i)->host & X86_H_SPECIAL) == X86_H_FNINIT))
 		clear_pointers(c);
 	soft_x87_end(c, fsw);
 	return X86_OK;
@@ -235,7 +235,7 @@ static int x87_read(struct x86_cpu *c, const struct x86_insn *i)
 	if (unlikely(r))
 		goto out;
 	e = x86_tlb_slot(c, lin);
-	if (likely(x86_tlb_hit(c, lin, t->mem_size, e->rd) && !(i->op->host & X86_H_FP)))
+	if (likely(x86_tlb_hit(c, lin, t->mem_size, e->rd) && !(x86_op(i)->host & X86_H_FP)))
 		return run(c, i, t, (void *)(lin + e->addend));
 	r = x86_read_buf(c, lin, buf, t->mem_size);
 	if (!r)
@@ -267,7 +267,7 @@ static int store_slowly(struct x86_cpu *c, const struct x86_insn *i, const struc
 	soft_x87_sync(c);
 	fsw = x86_fx_get16(c->fpu.fx, X86_FX_FSW);
 	raised = fsw & ~x86_fx_get16(c->fpu.fx, X86_FX_FCW) & 0x1f;
-	if ((fsw & X86_FSW_ES) && raised && waits(i->op))
+	if ((fsw & X86_FSW_ES) && raised && waits(x86_op(i)))
 		return X86_OK;
 	r = x86_write_buf(c, lin, buf, t->mem_size);
 	if (r) {
@@ -302,10 +302,10 @@ x86_exec_fn *soft_x87_handler(const struct x86_insn *i)
 {
 	if (!(i->flags & X86_I_MEM))
 		return x87_reg;
-	for (u32 k = 0; k < ARRAY_SIZE(i->op->op); k++) {
-		u8 kind = i->op->op[k].kind;
+	for (u32 k = 0; k < ARRAY_SIZE(x86_op(i)->op); k++) {
+		u8 kind = x86_op(i)->op[k].kind;
 
-		if ((i->op->op[k].access & X86_WR) &&
+		if ((x86_op(i)->op[k].access & X86_WR) &&
 		    (kind == X86_OP_M || kind == X86_OP_Q || kind == X86_OP_E))
 			return x87_write;
 	}
@@ -452,7 +452,7 @@ static void env_load(struct x86_cpu *c, const struct x86_insn *i, const u8 *env)
 
 int soft_x87_env(struct x86_cpu *c, const struct x86_insn *i)
 {
-	u32 which = i->op->host & X86_H_SPECIAL, n = i->opsize == 2 ? 14 : 28;
+	u32 which = x86_op(i)->host & X86_H_SPECIAL, n = i->opsize == 2 ? 14 : 28;
 	bool store = which == X86_H_FNSTENV || which == X86_H_FNSAVE;
 	bool regs = which == X86_H_FRSTOR || which == X86_H_FNSAVE;
 	u8 buf[STATE_MAX];
@@ -462,7 +462,7 @@ int soft_x87_env(struct x86_cpu *c, const struct x86_insn *i)
 	if (c->fpu.deny & X86_DENY_X87)
 		return soft_denied(c, i);
 	soft_x87_sync(c);
-	if (waits(i->op) && pending(c))
+	if (waits(x86_op(i)) && pending(c))
 		return x86_raise(c, X86_MF);
 	if (regs)
 		n += 80;

@@ -158,11 +158,11 @@ static int xsave_operand(struct x86_cpu *c, const struct x86_insn *i, enum x86_a
 
 	if (!(c->cr4 & X86_CR4_OSXSAVE))
 		return x86_raise(c, X86_UD);
-	if ((i->op->attr & X86_A_PRIV) && c->cpl)
+	if ((x86_op(i)->attr & X86_A_PRIV) && c->cpl)
 		return x86_raise_err(c, X86_GP, 0);
 	if (c->cr0 & X86_CR0_TS)
 		return x86_raise(c, X86_NM);
-	*rfbm = asked & (i->op->attr & X86_A_PRIV ? c->fpu.xcr0 | c->fpu.xss : c->fpu.xcr0);
+	*rfbm = asked & (x86_op(i)->attr & X86_A_PRIV ? c->fpu.xcr0 | c->fpu.xss : c->fpu.xcr0);
 	r = x86_operand_lin(c, i, *rfbm & X86_XCR0_YMM ? X86_XSAVE_SIZE : X86_XSAVE_YMM, acc, lin);
 	if (!r && (*lin & 63))
 		return x86_raise_err(c, X86_GP, 0);
@@ -185,7 +185,7 @@ static u64 in_use(const struct x86_cpu *c, bool compacted)
 
 int soft_xsave(struct x86_cpu *c, const struct x86_insn *i)
 {
-	u32 which = i->op->host & X86_H_SPECIAL, n = nr_vectors(c);
+	u32 which = x86_op(i)->host & X86_H_SPECIAL, n = nr_vectors(c);
 	bool compacted = which == X86_H_XSAVEC || which == X86_H_XSAVES;
 	u8 area[X86_XSAVE_SIZE] = { 0 };
 	u64 lin, rfbm, inuse, write, header[2];
@@ -263,7 +263,7 @@ static bool header_ok(const struct x86_cpu *c, const u64 *header, bool superviso
 
 int soft_xrstor(struct x86_cpu *c, const struct x86_insn *i)
 {
-	bool supervisor = (i->op->host & X86_H_SPECIAL) == X86_H_XRSTORS, compacted;
+	bool supervisor = (x86_op(i)->host & X86_H_SPECIAL) == X86_H_XRSTORS, compacted;
 	u8 area[X86_XSAVE_SIZE];
 	u32 n = nr_vectors(c), mxcsr;
 	u64 lin, rfbm, load, header[8];

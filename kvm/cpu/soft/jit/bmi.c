@@ -4,7 +4,7 @@
 
 static void vex(struct tr *t, const struct x86_insn *i, int reg, int vvvv, struct loc m)
 {
-	const struct x86_opcode *op = i->op;
+	const struct x86_opcode *op = x86_op(i);
 
 	e_vex(&t->e, op->map, jit_vex_pp(op), i->opsize == 8, false, op->opcode, reg, vvvv, m);
 }
@@ -39,7 +39,7 @@ bool jit_bmi_ok(const struct x86_insn *i, u32 what)
 
 void jit_emit_bmi(struct tr *t, const struct x86_insn *i, u32 what, const struct effect *f)
 {
-	u32 op = jit_host_opcode(i->op), size = i->opsize;
+	u32 op = jit_host_opcode(x86_op(i)), size = i->opsize;
 	struct emit *e = &t->e;
 	struct loc m;
 	int d;
@@ -57,7 +57,7 @@ void jit_emit_bmi(struct tr *t, const struct x86_insn *i, u32 what, const struct
 		break;
 	case JIT_BMI_B:		/* from E to B */
 		d = target(i->vvvv, H_RAX);
-		vex(t, i, i->op->reg, d, m);
+		vex(t, i, x86_op(i)->reg, d, m);
 		out(t, i->vvvv, d);
 		break;
 	case JIT_RORX:

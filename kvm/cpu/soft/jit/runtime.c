@@ -282,12 +282,12 @@ int jit_exec_flags(struct x86_cpu *c, const struct x86_insn *i, struct soft_bloc
 
 int jit_ready(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b)
 {
-	u8 deny = i->op->vex == X86_LEGACY ? X86_DENY_SSE : X86_DENY_AVX;
+	u8 deny = x86_op(i)->vex == X86_LEGACY ? X86_DENY_SSE : X86_DENY_AVX;
 	u32 mxcsr = x86_mxcsr(c);
 	int r;
 
 	if (!(c->fpu.deny & deny)) {
-		if (!(i->op->host & X86_H_FP) || c->fpu.mxcsr_live)
+		if (!(x86_op(i)->host & X86_H_FP) || c->fpu.mxcsr_live)
 			return 0;
 		if ((mxcsr & X86_MXCSR_MASKS) == X86_MXCSR_MASKS && c->fpu.lazy) {
 			c->fpu.host_mxcsr = soft_get_mxcsr();
@@ -296,6 +296,6 @@ int jit_ready(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b)
 			return 0;
 		}
 	}
-	r = i->op->host & X86_H_FLAGS ? jit_exec_flags(c, i, b) : jit_exec(c, i, b);
+	r = x86_op(i)->host & X86_H_FLAGS ? jit_exec_flags(c, i, b) : jit_exec(c, i, b);
 	return r ? r : JIT_NEXT;
 }

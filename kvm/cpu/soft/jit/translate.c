@@ -136,12 +136,12 @@ static void call_handler(struct tr *t, u32 k, u32 next)
 {
 	const struct x86_insn *i = &t->b->insn[k];
 	struct emit *e = &t->e;
-	bool flags = !(i->op->attr & X86_A_NOFLAGS);
+	bool flags = !(x86_op(i)->attr & X86_A_NOFLAGS);
 
-	if (i->op->attr & X86_A_END)
+	if (x86_op(i)->attr & X86_A_END)
 		flags = true;
-	if (i->op->attr & X86_A_HOST)
-		flags = i->op->host & (X86_H_FLAGS | X86_H_RD_FLAGS);
+	if (x86_op(i)->attr & X86_A_HOST)
+		flags = x86_op(i)->host & (X86_H_FLAGS | X86_H_RD_FLAGS);
 	e_mov_imm64(e, H_RCX, (u64)i);
 	e_mov_imm64(e, H_RDX, (u64)t->b);
 	e_mov_imm64(e, H_RAX, next);
@@ -346,14 +346,14 @@ static bool high_byte_by_call(const struct x86_insn *i, const struct kind_of *kd
 static struct kind_of kind_of(struct tr *t, const struct x86_insn *i)
 {
 	const struct kind_of call = { NULL, K_CALL, 0 };
-	u8 k = t->j->kind[i->op - x86_optable];
+	u8 k = t->j->kind[x86_op(i) - x86_optable];
 	bool mem = i->flags & X86_I_MEM, address;
 	struct kind_of kd;
 
 	if (k == NOT_DONE)
 		return call;
 	if (k == ON_HOST) {
-		if ((i->op->host & X86_H_SPECIAL) == X86_H_VZERO && !(i->flags & X86_I_VEXL))
+		if ((x86_op(i)->host & X86_H_SPECIAL) == X86_H_VZERO && !(i->flags & X86_I_VEXL))
 			return (struct kind_of){ NULL, K_VZEROUPPER, 0 };
 		kd = jit_vector_ok(i) ? (struct kind_of){ NULL, K_VECTOR, 0 } :
 		     jit_x87_ok(i) && t->x87_masked ? (struct kind_of){ NULL, K_X87, 0 } : call;
@@ -375,7 +375,7 @@ static struct kind_of kind_of(struct tr *t, const struct x86_insn *i)
 	}
 	switch (kd.kind) {
 	case K_NOP:		/* PAUSE may have a meaning */
-		return i->op->opcode == 0x90 && (i->flags & X86_I_REP) ? call : kd;
+		return x86_op(i)->opcode == 0x90 && (i->flags & X86_I_REP) ? call : kd;
 	case K_MOVSXD:
 		return i->opsize == 2 ? call : kd;
 	case K_PUSH_E: case K_PUSH_I: case K_POP_E: case K_LEAVE:
@@ -418,8 +418,8 @@ static struct effect effect_of(const struct x86_insn *i, const struct kind_of *k
 		break;
 	case K_VECTOR: case K_X87:
 		f.exposes = true;
-		f.reads = i->op->host & X86_H_RD_FLAGS;
-		f.writes = i->op->host & X86_H_FLAGS ? WRITES_ALL : WRITES_NONE;
+		f.reads = x86_op(i)->host & X86_H_RD_FLAGS;
+		f.writes = x86_op(i)->host & X86_H_FLAGS ? WRITES_ALL : WRITES_NONE;
 		break;
 	case K_STRING:
 		f.exposes = true;
@@ -991,7 +991,7 @@ static void emit_call(struct tr *t, const struct x86_insn *i)
 	flags_to_slot(t);
 	t->flags = IN_SLOT;
 	call_handler(t, t->k, t->next);
-	if (i->op->attr & X86_A_END)
+	if (x86_op(i)->attr & X86_A_END)
 		leave(t, JIT_NEXT);
 }
 
@@ -1259,8 +1259,8 @@ static void describe(struct tr *t, u32 k, const struct kind_of *kd)
 		break;
 	case K_VECTOR:
 		size = mem ? ((const struct soft_thunk *)i->host)->mem_size : 0;
-		for (u32 n = 0; n < ARRAY_SIZE(i->op->op); n++) {
-			const struct x86_operand *o = &i->op->op[n];
+		for (u32 n = 0; n < ARRAY_SIZE(x86_op(i)->op); n++) {
+			const struct x86_operand *o = &x86_op(i)->op[n];
 
 			if (!(o->access & X86_WR))
 				continue;
@@ -1269,8 +1269,8 @@ static void describe(struct tr *t, u32 k, const struct kind_of *kd)
 			else if (o->kind == X86_OP_E)
 				writes |= rm;
 		}
-		stores = mem && jit_writes_memory(i->op);
-		if (i->op->host & X86_H_WR_ECX)
+		stores = mem && jit_writes_memory(x86_op(i));
+		if (x86_op(i)->host & X86_H_WR_ECX)
 			writes |= BIT(X86_RCX);
 		break;
 	case K_LEA:
@@ -1324,7 +1324,7 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, s
 		f[k] = effect_of(&b->insn[k], &kd[k]);
 		describe(&t, k, &kd[k]);
 		t.live[k] = live;
-		t.wide |= kd[k].kind == K_VECTOR && b->insn[k].op->vex != X86_LEGACY;
+		t.wide |= kd[k].kind == K_VECTOR && x86_op(&b->insn[k])->vex != X86_LEGACY;
 		if (f[k].exposes || f[k].reads)
 			live = true;
 		else if (f[k].writes == WRITES_ALL)
@@ -1382,7 +1382,7 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, s
 			t.slow->cached = t.cached;
 			t.slow->back = e->p;
 		}
-		ended = i->op->attr & X86_A_END;
+		ended = x86_op(i)->attr & X86_A_END;
 	}
 	t.slow = NULL;
 	if (!ended)

@@ -66,8 +66,8 @@ u32 jit_vectors_of(const struct x86_insn *i, bool written)
 {
 	u32 mask = 0;
 
-	for (u32 k = 0; k < ARRAY_SIZE(i->op->op); k++) {
-		const struct x86_operand *o = &i->op->op[k];
+	for (u32 k = 0; k < ARRAY_SIZE(x86_op(i)->op); k++) {
+		const struct x86_operand *o = &x86_op(i)->op[k];
 
 		if (written && !(o->access & X86_WR))
 			continue;
@@ -78,14 +78,14 @@ u32 jit_vectors_of(const struct x86_insn *i, bool written)
 		case X86_OP_W: mask |= i->flags & X86_I_MEM ? 0 : BIT(i->rm); break;
 		}
 	}
-	if (i->op->host & (X86_H_WR_XMM0 | (written ? 0 : X86_H_RD_XMM0)))
+	if (x86_op(i)->host & (X86_H_WR_XMM0 | (written ? 0 : X86_H_RD_XMM0)))
 		mask |= BIT(0);
 	return mask;
 }
 
 bool jit_vector_ok(const struct x86_insn *i)
 {
-	const struct x86_opcode *op = i->op;
+	const struct x86_opcode *op = x86_op(i);
 	u32 special = op->host & X86_H_SPECIAL;
 
 	if (!i->host || soft_is_mmx_or_x87(i) || (special != X86_H_PLAIN && special != X86_H_MOVE) ||
@@ -115,7 +115,7 @@ static void vector_ready(struct tr *t, const struct x86_insn *i)
 		{ 0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1 },	/* X86_DENY_SSE */
 		{ 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1 },	/* X86_DENY_AVX */
 	};
-	bool avx = i->op->vex != X86_LEGACY, fp = i->op->host & X86_H_FP;
+	bool avx = x86_op(i)->vex != X86_LEGACY, fp = x86_op(i)->host & X86_H_FP;
 	u8 bit = avx ? X86_DENY_AVX : X86_DENY_SSE;
 	struct emit *e = &t->e;
 	struct ready *r;
@@ -156,7 +156,7 @@ static void vector_use(struct tr *t, u32 n, u8 access, bool vex)
 
 void jit_emit_vector(struct tr *t, const struct x86_insn *i, const struct effect *f)
 {
-	const struct x86_opcode *op = i->op;
+	const struct x86_opcode *op = x86_op(i);
 	const struct soft_thunk *thunk = i->host;
 	bool mem = i->flags & X86_I_MEM, vex = op->vex != X86_LEGACY, imm = false;
 	int reg = op->reg >= 0 ? op->reg : 0, vvvv = 0, out_gpr = -1, out_host = 0, four = -1;

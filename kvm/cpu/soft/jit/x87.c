@@ -20,13 +20,13 @@
 
 static bool is_control(const struct x86_insn *i)
 {
-	return !(i->op->attr & X86_A_X87) || (i->op->attr & X86_A_FP_CTRL) ||
-	       (i->op->host & X86_H_SPECIAL) != X86_H_PLAIN;
+	return !(x86_op(i)->attr & X86_A_X87) || (x86_op(i)->attr & X86_A_FP_CTRL) ||
+	       (x86_op(i)->host & X86_H_SPECIAL) != X86_H_PLAIN;
 }
 
 bool jit_x87_ok(const struct x86_insn *i)
 {
-	const struct x86_opcode *op = i->op;
+	const struct x86_opcode *op = x86_op(i);
 	u32 special = op->host & X86_H_SPECIAL;
 
 	if (special == X86_H_FWAIT)
@@ -88,7 +88,7 @@ static void note_instruction(struct tr *t, const struct x86_insn *i)
 		t->denied |= NOTED_PAGE;
 	}
 	e_op(e, 0xc7, 4, 0, C(fpu.x87_last));
-	e32(e, (u32)((i->op->opcode & 7) << 8 | i->imm2) << 16 | X86_X87_LAST | t->at);
+	e32(e, (u32)((x86_op(i)->opcode & 7) << 8 | i->imm2) << 16 | X86_X87_LAST | t->at);
 }
 
 /* Can the operand's offset be computed once more, without RDX, which its host address is in then? */
@@ -143,7 +143,7 @@ static void emit_fldcw(struct tr *t, struct loc m)
 
 void jit_emit_x87(struct tr *t, const struct x86_insn *i, const struct effect *f)
 {
-	const struct x86_opcode *op = i->op;
+	const struct x86_opcode *op = x86_op(i);
 	const struct soft_thunk *thunk = i->host;
 	bool mem = i->flags & X86_I_MEM, control = is_control(i), imm = false;
 	bool offset = mem && !control && !x86_has(t->c, X86_FEATURE_FDP_EXCPTN_ONLY);
