@@ -40,6 +40,7 @@ extern const struct command command_kill;
 extern const struct command command_pause;
 extern const struct command command_resume;
 extern const struct command command_logs;
+extern const struct command command_resize;
 extern const struct command command_stats;
 extern const struct command command_link;
 extern const struct command command_balloon;

@@ -89,7 +89,7 @@ static const char script[] =
 "		mapfile -t -O \"${#COMPREPLY[@]}\" COMPREPLY < <(compgen -W \"$(_anykvm_images)\" -- \"$cur\") ;;\n"
 "	help)\n"
 "		_anykvm_words \"$(_anykvm_commands)\" \"$cur\" ;;\n"
-"	console | ssh | exec | logs | stop | kill | pause | resume | stats | link | balloon | rm)\n"
+"	console | ssh | exec | logs | stop | kill | pause | resume | stats | link | balloon | resize | rm)\n"
 "		_anykvm_words \"$(_anykvm_machines)\" \"$cur\" ;;\n"
 "	*)\n"
 "		_anykvm_files \"$cur\" ;;\n"

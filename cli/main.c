@@ -20,6 +20,7 @@ const struct command *const commands[] = {
 	&command_kill,
 	&command_pause,
 	&command_resume,
+	&command_resize,
 	&command_stats,
 	&command_link,
 	&command_balloon,

@@ -244,10 +244,21 @@ static void print_networks(const json_t *networks)
 	}
 }
 
+static void print_disk(const json_t *disk)
+{
+	char size[32];
+
+	config_format_size((uint64_t)json_integer_value(json_object_get(disk, "size")), size);
+	printf("  %-20s %s of %s, %.1f MiB read, %.1f written\n", text_of(disk, "id"), size,
+	       text_of(disk, "file"), mebibytes(json_object_get(disk, "read"), "bytes"),
+	       mebibytes(json_object_get(disk, "written"), "bytes"));
+}
+
 static void print_stats(const char *name, const json_t *stats)
 {
 	const json_t *cpu = json_object_get(stats, "cpu"), *vcpus = json_object_get(cpu, "vcpus");
 	const json_t *memory = json_object_get(stats, "memory");
+	const json_t *disks = json_object_get(stats, "disks");
 	double uptime = json_number_value(json_object_get(stats, "uptime"));
 	double total = json_number_value(json_object_get(cpu, "total"));
 	const json_t *balloon = json_object_get(stats, "balloon");
@@ -262,6 +273,8 @@ static void print_stats(const char *name, const json_t *stats)
 	       mebibytes(memory, "size"));
 	if (balloon)
 		print_balloon(balloon);
+	for (size_t i = 0; i < json_array_size(disks); i++)
+		print_disk(json_array_get(disks, i));
 	print_networks(json_object_get(stats, "networks"));
 }
 
@@ -317,8 +330,8 @@ const struct command command_stats = {
 "\n"
 "Shows how long a machine has run, the processor time that it and each of its\n"
 "processors used, and how much of its memory takes memory of the host's; what its\n"
-"guest says of its memory, where there is a --balloon; and of each network whether\n"
-"its link is up, and what came and went.\n"
+"guest says of its memory, where there is a --balloon; and of each disk and\n"
+"network what was done with it, and whether its link is up.\n"
 "\n"
 "  --json               print it as JSON\n"
 "  --help               print this\n",

@@ -19,6 +19,12 @@ struct disk_config {
 	const char *format;	/* "raw" or "qcow2"; NULL: qcow2 if it begins like one, else raw */
 	bool readonly;		/* the guest may not write */
 	bool ephemeral;		/* the guest's writes are forgotten at the end */
+	const char *serial;	/* how the guest may know it, 1 to 20 bytes; NULL: disk0, disk1, … */
+	unsigned int queues;	/* 0: one for each vCPU */
+	/* The most of requests and of bytes read and written in a second; 0: no limit. */
+	uint64_t iops, bps;
+	/* How many of them may go at once after a pause; 0: a tenth of a second's. */
+	uint64_t iops_burst, bps_burst;
 };
 
 /* A directory of the host's that the guest mounts: mount -t virtiofs TAG /mnt. */

@@ -359,6 +359,54 @@ def beginnings(suite):
     suite.run("rm", "e")
 
 
+def resizing(suite):
+    """Disks of a machine that runs, made longer and shorter."""
+    raw, limited = os.path.join(suite.work, "h.raw"), os.path.join(suite.work, "h.qcow2")
+    with open(raw, "wb") as file:
+        file.truncate(4 << 20)
+    suite.run("image", "create", "-q", "-f", "qcow2", limited, "4M")
+    result = suite.start("h", "--disk", raw + ",serial=mine", "--disk",
+                         limited + ",iops=100,bps=1M,queues=2,bps-burst=2M")
+    suite.check("disks with options", result.returncode == OK, result)
+
+    def size(number):
+        return json.loads(suite.run("stats", "--json", "h").stdout)["disks"][number]["size"]
+
+    suite.prints("stats tell of disks", ["stats", "h"],
+                 r"(?s)mine +4M of \S*h\.raw, .* read, .* written.*disk1 +4M")
+    suite.quiet("resize by the serial number", "resize", "h", "mine", "6M")
+    suite.check("it is longer", size(0) == os.stat(raw).st_size == 6 << 20)
+    suite.quiet("resize by the file", "resize", "h", limited, "+1M")
+    suite.check("it is longer too", size(1) == 5 << 20)
+    suite.complains("making a disk shorter by mistake", ["resize", "h", "mine", "-1M"], FAILED,
+                    "beyond the new end of mine would be lost: give --shrink")
+    suite.quiet("resize --shrink", "resize", "--shrink", "h", "mine", "5M")
+    suite.check("it is shorter", size(0) == os.stat(raw).st_size == 5 << 20)
+    for name, args, status, words in (
+            ("no disk", ["h"], USAGE, "give one of the machine's disks and its size"),
+            ("no such disk", ["h", "vda", "1G"], FAILED, "h has no disk vda: give its file or"),
+            ("a size that is none", ["h", "mine", "much"], USAGE, "'much' is no size"),
+            ("a disk beyond all", ["h", limited, "7E"], FAILED, "it can have"),
+            ("less than nothing", ["--shrink", "h", "mine", "-1G"], FAILED, "not that large")):
+        suite.complains(f"resize: {name}", ["resize", *args], status, words)
+    with connection(suite, "h") as sock:
+        for name, more, error in (("no disk", {"size": 512}, '"disk"'),
+                                  ("no size", {"disk": "mine"}, '"size"'),
+                                  ("another disk", {"disk": "x", "size": 512}, "'x'"),
+                                  ("shorter", {"disk": "mine", "size": 512}, '"shrink"'),
+                                  ("half a sector", {"disk": "mine", "size": (8 << 20) + 100},
+                                   "multiple of 512")):
+            found = ask(sock, {"command": "resize", **more})
+            suite.check(f"protocol: resize, {name}", found and not found["ok"] and
+                        error in found["error"], found)
+    suite.run("kill", "h")
+    suite.run("rm", "h")
+    result = suite.run("image", "check", limited)
+    suite.check("the image is sound, and longer", result.returncode == OK and json.loads(
+        suite.run("image", "info", "--output=json", limited).stdout)["virtual-size"] == 5 << 20,
+                result)
+
+
 def disks(suite):
     """A machine of which only the disk is left: the host was switched off since."""
     place = os.path.join(suite.work, "data", "anykvm", "machines", "g")
@@ -390,9 +438,10 @@ def directories(suite):
 
 
 def usage(suite):
-    for command in ("console", "logs", "stop", "kill", "pause", "resume", "stats", "rm"):
+    for command in ("console", "logs", "stop", "kill", "pause", "resume", "resize", "stats", "rm"):
         suite.complains(f"{command} without a name", [command], USAGE, "no machine named: give")
-        suite.complains(f"{command} with two names", [command, "a", "b"], USAGE, "'b'")
+        extra = [command, "a", "b"] if command != "resize" else [command, "a", "d", "1G", "b"]
+        suite.complains(f"{command} with one argument more", extra, USAGE, "'b'")
         suite.complains(f"{command}, unknown option", [command, "--fly", "a"], USAGE, "--fly")
         suite.complains(f"{command} of a machine that is not there", [command, "a"], FAILED,
                         "there is no machine a: anykvm ps lists them")
@@ -437,6 +486,7 @@ def main():
         console(suite)
         hostile(suite)
         devices(suite)
+        resizing(suite)
         disks(suite)
         directories(suite)
         return suite.tap.finish()

@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "vmm/block/block.h"
+#include "vmm/block/rate_limit.h"
 
 #define DISK_SIZE (256u * 1024)
 
@@ -429,6 +430,102 @@ static void ephemeral_is_sparse(void **state)
 	block_close(disk);
 }
 
+/* Made longer and shorter: what is new is zeroes, also where there was something once. */
+static void resize(bool ephemeral)
+{
+	const uint64_t size = 8u << 20;
+	struct vmm_error error = { "" };
+	uint8_t buf[8192], *before;
+	struct block *disk;
+	struct io io;
+
+	make_file(DISK_SIZE);
+	before = file_contents(DISK_SIZE);
+	disk = open_disk(false, ephemeral);
+	memset(buf, 0x11, sizeof(buf));
+	/* One is under way. */
+	start(disk, &io, BLOCK_WRITE, DISK_SIZE - 8192, buf, 8192);
+	assert_int_equal(block_resize(disk, size, &error), 0);
+	assert_true(io.done);
+	assert_int_equal(disk->size, size);
+	assert_int_equal(run(disk, BLOCK_READ, DISK_SIZE - 4096, buf, 8192), 0);
+	for (unsigned int i = 0; i < 8192; i++)
+		assert_int_equal(buf[i], i < 4096 ? 0x11 : 0);
+	memset(buf, 0x22, sizeof(buf));
+	assert_int_equal(run(disk, BLOCK_WRITE, size - 8192, buf, 8192), 0);
+	assert_int_equal(run(disk, BLOCK_WRITE, DISK_SIZE - 4096, buf, 8192), 0);
+
+	assert_int_equal(block_resize(disk, 65536, &error), 0);
+	assert_int_equal(run(disk, BLOCK_READ, 65536, buf, 512), -ERANGE);
+	assert_int_equal(block_resize(disk, DISK_SIZE, &error), 0);
+	for (uint64_t at = 0; at < DISK_SIZE; at += 8192) {
+		assert_int_equal(run(disk, BLOCK_READ, at, buf, 8192), 0);
+		if (at < 65536)
+			assert_memory_equal(buf, before + at, 8192);
+		for (unsigned int i = 0; at >= 65536 && i < 8192; i++)
+			assert_int_equal(buf[i], 0);
+	}
+	assert_int_equal(block_resize(disk, 0, &error), -EINVAL);
+	assert_int_equal(block_resize(disk, 65537, &error), -EINVAL);
+	block_close(disk);
+	disk = open_disk(true, false);
+	assert_int_equal(disk->size, DISK_SIZE);
+	assert_int_equal(block_resize(disk, 4096, &error), -EROFS);
+	block_close(disk);
+	free(before);
+}
+
+static void raw_resize(void **state)
+{
+	resize(false);
+}
+
+static void ephemeral_resize(void **state)
+{
+	resize(true);
+}
+
+static void rate_limits(void **state)
+{
+	struct rate_limit limit;
+	uint64_t now = 5000000000ull, taken = 0;
+
+	/* None. */
+	rate_limit_init(&limit, 0, 0);
+	rate_limit_take(&limit, now, UINT64_MAX);
+	assert_int_equal(rate_limit_when(&limit, now), now);
+
+	/* A burst, and then the rate. */
+	rate_limit_init(&limit, 1000, 50);
+	while (rate_limit_when(&limit, now) == now) {
+		rate_limit_take(&limit, now, 1);
+		taken++;
+	}
+	assert_int_equal(taken, 51);
+	for (unsigned int i = 0; i < 1000; i++) {
+		now = rate_limit_when(&limit, now);
+		rate_limit_take(&limit, now, 1);
+	}
+	assert_int_equal(now, 6000000000ull);
+	/* What is not used does not pile up beyond the burst. */
+	now += 1000000000000ull;
+	for (taken = 0; rate_limit_when(&limit, now) == now; taken++)
+		rate_limit_take(&limit, now, 1);
+	assert_int_equal(taken, 51);
+	/* More than the burst gets through at once, and is paid for afterwards. */
+	now += 1000000000ull;
+	rate_limit_take(&limit, now, 1050);
+	assert_int_equal(rate_limit_when(&limit, now), now + 1000000000ull);
+	/* Numbers beyond all time do not wrap. */
+	rate_limit_init(&limit, 1, UINT64_MAX);
+	for (unsigned int i = 0; i < 10; i++)
+		rate_limit_take(&limit, now, UINT64_MAX);
+	assert_true(rate_limit_when(&limit, now) >= now);
+	rate_limit_init(&limit, UINT64_MAX, 1);
+	rate_limit_take(&limit, now, 1ull << 40);
+	assert_true(rate_limit_when(&limit, now) - now < 100);
+}
+
 /* A file system that cannot make a range zero (tmpfs, which a memfd is on): zeroes are written. */
 static void zeroes_by_writing(void **state)
 {
@@ -500,6 +597,9 @@ int main(void)
 		cmocka_unit_test(qemu_locks),
 		cmocka_unit_test(bad_files),
 		cmocka_unit_test(ephemeral_is_sparse),
+		cmocka_unit_test(raw_resize),
+		cmocka_unit_test(ephemeral_resize),
+		cmocka_unit_test(rate_limits),
 		cmocka_unit_test(zeroes_by_writing),
 	};
 	int failed;

@@ -54,15 +54,23 @@ static uint8_t disk_byte(unsigned int i)
 	return (uint8_t)(i / 512 + i % 251);
 }
 
-static void add_blk(bool readonly, bool ephemeral)
+static struct disk_config disk_config;
+
+static void add_disk(void)
 {
-	struct disk_config config = { .path = path, .readonly = readonly, .ephemeral = ephemeral };
 	struct vmm_error error = { "" };
 
-	if (virtio_blk_create(&fm->m, &config, &error))
+	disk_config.path = path;
+	if (virtio_blk_create(&fm->m, &disk_config, &error))
 		fail_msg("%s", error.text);
 	fake_machine_reset(fm);
 	driver_find(&d, fm, SLOT);
+}
+
+static void add_blk(bool readonly, bool ephemeral)
+{
+	disk_config = (struct disk_config){ .readonly = readonly, .ephemeral = ephemeral };
+	add_disk();
 }
 
 static int setup(void **state)
@@ -870,6 +878,157 @@ static void blk_state_dice(void **state)
 	free(buf.data);
 }
 
+/* As many queues and the serial number that were asked for. */
+static void blk_options(void **state)
+{
+	struct disk_info info;
+	uint32_t used;
+
+	setup(state);
+	disk_config = (struct disk_config){ .queues = 5, .serial = "twenty-characters-ab" };
+	add_disk();
+	driver_start(&d, ALL, 5);
+	assert_int_equal(BLK_FIELD(num_queues), 5);
+	assert_int_equal(blk_run(VIRTIO_BLK_T_GET_ID, 0, 20, true, &used), VIRTIO_BLK_S_OK);
+	assert_memory_equal(fake_ram(fm, DATA, 20), "twenty-characters-ab", 20);
+	assert_int_equal(blk_run(VIRTIO_BLK_T_IN, 3, 1024, true, &used), VIRTIO_BLK_S_OK);
+	assert_int_equal(blk_run(VIRTIO_BLK_T_IN, DISK_SIZE / 512, 512, true, &used),
+			 VIRTIO_BLK_S_IOERR);
+	assert_int_equal(blk_run(VIRTIO_BLK_T_OUT, 3, 512, false, &used), VIRTIO_BLK_S_OK);
+	assert_int_equal(blk_run(VIRTIO_BLK_T_FLUSH, 0, 0, false, &used), VIRTIO_BLK_S_OK);
+	assert_true(virtio_blk_query(&fm->m, 0, &info));
+	assert_string_equal(info.id, "twenty-characters-ab");
+	assert_int_equal(info.size, DISK_SIZE);
+	assert_int_equal(info.reads, 1);
+	assert_int_equal(info.read_bytes, 1024);
+	assert_int_equal(info.writes, 1);
+	assert_int_equal(info.written_bytes, 512);
+	assert_int_equal(info.flushes, 1);
+	assert_false(virtio_blk_query(&fm->m, 1, &info));
+}
+
+struct resize_call {
+	struct loop_call call;
+	unsigned int disk;
+	uint64_t size;
+	struct vmm_error *error;
+	int ret;
+};
+
+static void resize_callback(struct loop_call *call)
+{
+	struct resize_call *r = container_of(call, struct resize_call, call);
+
+	r->ret = virtio_blk_resize(&fm->m, r->disk, r->size, r->error);
+}
+
+/* As the control socket does it, on the loop's thread. */
+static int resize(unsigned int disk, uint64_t size, struct vmm_error *error)
+{
+	struct resize_call r = {
+		.call.callback = resize_callback, .disk = disk, .size = size, .error = error,
+		.ret = 1,
+	};
+
+	loop_defer(fm->m.loop, &r.call);
+	while (r.ret > 0)
+		loop_step(fm->m.loop, 100);
+	return r.ret;
+}
+
+/* Made longer and shorter while it is used: the driver is told, and what it asks for arrives. */
+static void blk_resize(void **state)
+{
+	struct virtio_blk_outhdr header = { .type = VIRTIO_BLK_T_IN };
+	struct driver_buffer buffers[] = {
+		{ HEADER, sizeof(header), false }, { DATA, 512, true }, { STATUS, 1, true },
+	};
+	struct vmm_error error = { "" };
+	uint8_t generation;
+	uint32_t used;
+
+	driver_start(&d, ALL, 1);
+	generation = (uint8_t)common(VIRTIO_PCI_COMMON_CFGGENERATION, 1);
+	memcpy(fake_ram(fm, HEADER, sizeof(header)), &header, sizeof(header));
+	for (unsigned int i = 0; i < 40; i++)
+		driver_add(&d, 0, buffers, 3);
+	driver_notify(&d, 0);
+	loop_step(fm->m.loop, 100);
+	fm->msi_count = 0;
+	assert_int_equal(resize(0, DISK_SIZE * 2, &error), 0);
+	for (unsigned int i = 0; i < 40; i++)
+		assert_true(driver_used(&d, 0, NULL, NULL));
+	assert_true(got_msi(1));
+	assert_int_equal(BLK_FIELD(capacity), DISK_SIZE * 2 / 512);
+	assert_int_not_equal(common(VIRTIO_PCI_COMMON_CFGGENERATION, 1), generation);
+	memset(fake_ram(fm, DATA, 512), 0x33, 512);
+	assert_int_equal(blk_run(VIRTIO_BLK_T_OUT, DISK_SIZE * 2 / 512 - 1, 512, false, &used),
+			 VIRTIO_BLK_S_OK);
+	assert_int_equal(blk_run(VIRTIO_BLK_T_IN, DISK_SIZE / 512, 512, true, &used),
+			 VIRTIO_BLK_S_OK);
+	assert_int_equal(*(uint8_t *)fake_ram(fm, DATA, 1), 0);
+
+	assert_int_equal(resize(0, 4096, &error), 0);
+	assert_int_equal(BLK_FIELD(capacity), 8);
+	assert_int_equal(blk_run(VIRTIO_BLK_T_IN, 8, 512, true, &used), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(blk_run(VIRTIO_BLK_T_IN, 7, 512, true, &used), VIRTIO_BLK_S_OK);
+
+	fm->msi_count = 0;
+	assert_int_equal(resize(0, 4097, &error), -EINVAL);
+	assert_non_null(strstr(error.text, path));
+	assert_int_equal(resize(1, 4096, &error), -ENOENT);
+	fake_settle(fm);
+	assert_false(got_msi(1));
+	assert_int_equal(BLK_FIELD(capacity), 8);
+}
+
+/* Beyond the limit requests wait in their queues, and get their turn. */
+static void blk_limits(void **state)
+{
+	struct virtio_blk_outhdr header = { .type = VIRTIO_BLK_T_IN };
+	struct driver_buffer buffers[] = {
+		{ HEADER, sizeof(header), false }, { DATA, 4096, true }, { STATUS, 1, true },
+	};
+	unsigned int done[2] = { 0 };
+	uint64_t start;
+
+	fm = fake_machine_create(2);
+	/* Two at once and then fifty a second; or bytes to the same effect. */
+	disk_config = *state ? (struct disk_config){ .bps = 50 * 4096, .bps_burst = 2 * 4096 } :
+			       (struct disk_config){ .iops = 50, .iops_burst = 2 };
+	add_disk();
+	driver_start(&d, ALL, 2);
+	memcpy(fake_ram(fm, HEADER, sizeof(header)), &header, sizeof(header));
+	for (unsigned int i = 0; i < 20; i++)
+		driver_add(&d, i % 2, buffers, 3);
+	start = loop_now();
+	driver_notify(&d, 0);
+	driver_notify(&d, 1);
+	fake_settle(fm);
+	while (driver_used(&d, 0, NULL, NULL))
+		done[0]++;
+	/* What the burst allows, and the one that makes a debt of it. */
+	assert_in_range(done[0], 2, 4);
+	while (done[0] + done[1] < 20) {
+		loop_step(fm->m.loop, 100);
+		for (unsigned int q = 0; q < 2; q++)
+			while (driver_used(&d, q, NULL, NULL))
+				done[q]++;
+		if (done[0] == 7)
+			assert_in_range(done[1], 2, 9);
+		assert_true(loop_now() - start < 5000000000ull);
+	}
+	assert_true(loop_now() - start > 17 * 20000000ull - 1000000);
+	/* With requests waiting, it can be reset, and go. */
+	for (unsigned int i = 0; i < 20; i++)
+		driver_add(&d, 0, buffers, 3);
+	driver_notify(&d, 0);
+	loop_step(fm->m.loop, 0);
+	driver_set_status(&d, 0);
+	fake_settle(fm);
+	assert_int_equal(driver_status(&d), 0);
+}
+
 static void blk_refused(void **state)
 {
 	struct disk_config config = { .path = "/nonexistent/disk" };
@@ -1240,6 +1399,8 @@ int main(void)
 		T(blk_hopeless, setup_blk), T(blk_read_only, NULL), T(blk_many, NULL),
 		T(blk_reset_in_flight, setup_blk), T(blk_without_flush, setup_blk),
 		T(blk_saved_and_loaded, setup_blk), T(blk_state_dice, setup_blk),
+		T(blk_options, NULL), T(blk_resize, setup_blk), T(blk_limits, NULL),
+		{ "blk_limits, bytes", blk_limits, NULL, teardown, (void *)1 },
 		T(blk_refused, setup),
 		T(rng_fills, setup_rng),
 		C(console_output), C(console_flood), C(console_input), C(console_window),

@@ -68,6 +68,22 @@ void block_close(struct block *block)
 	aio_destroy(aio);
 }
 
+int block_resize(struct block *block, uint64_t size, struct vmm_error *error)
+{
+	int ret;
+
+	if (!size || size % BLOCK_SECTOR_SIZE || size > INT64_MAX)
+		return vmm_fail(error, -EINVAL, "a size must be a multiple of 512 bytes, and not "
+				"0");
+	if (block->read_only)
+		return vmm_fail(error, -EROFS, "it is read-only");
+	block_drain(block);
+	ret = block->ops->resize(block, size, error);
+	if (!ret)
+		block->size = size;
+	return ret;
+}
+
 static int check(const struct block *block, const struct block_request *req)
 {
 	if (req->op == BLOCK_FLUSH)

@@ -58,6 +58,11 @@ struct block_request {
 struct block_ops {
 	const char *format;
 	void (*submit)(struct block *block, struct block_request *req);
+	/*
+	 * Makes the disk longer or shorter while nothing is in flight; block->size is the caller's
+	 * to set. Returns 0, or -errno with the end of a sentence in @error.
+	 */
+	int (*resize)(struct block *block, uint64_t size, struct vmm_error *error);
 	void (*close)(struct block *block);
 };
 
@@ -66,6 +71,7 @@ struct block {
 	struct aio *aio;
 	uint64_t size;			/* in bytes, a multiple of 512 */
 	uint32_t physical_block_size;	/* in bytes: what is written without read-modify-write */
+	uint32_t discard_block_size;	/* in bytes: what a discard gives back together */
 	bool read_only;
 	bool probed_raw;		/* raw because it did not look like anything else */
 	unsigned int in_flight;		/* requests whose done() was not called */
@@ -80,6 +86,13 @@ int block_open(const struct disk_config *config, const struct aio_engine *engine
 
 /* Waits for everything in flight, then closes. Written data is handed to the host, not flushed. */
 void block_close(struct block *block);
+
+/*
+ * Makes a disk longer or shorter, once everything in flight has finished (done() is called from
+ * here). What is new reads as zeroes. @size is a multiple of 512. Returns 0, or -errno with the end
+ * of a sentence in @error: the disk is what it was.
+ */
+int block_resize(struct block *block, uint64_t size, struct vmm_error *error);
 
 /* Starts a request; block_kick() must follow, once for many. */
 void block_submit(struct block *block, struct block_request *req);

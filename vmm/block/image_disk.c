@@ -333,6 +333,17 @@ static void disk_submit(struct block *block, struct block_request *req)
 		queue_slow(disk, job);
 }
 
+static int disk_resize(struct block *block, uint64_t size, struct vmm_error *error)
+{
+	struct image_disk *disk = to_disk(block);
+	int ret;
+
+	pthread_mutex_lock(&disk->lock);
+	ret = image_resize(disk->image, size, error);
+	pthread_mutex_unlock(&disk->lock);
+	return ret;
+}
+
 static void disk_close(struct block *block)
 {
 	struct image_disk *disk = to_disk(block);
@@ -345,6 +356,7 @@ static void disk_close(struct block *block)
 static const struct block_ops disk_ops = {
 	.format = "image",
 	.submit = disk_submit,
+	.resize = disk_resize,
 	.close = disk_close,
 };
 
@@ -376,6 +388,9 @@ int image_disk_open(struct aio *aio, const char *path, const char *format, bool 
 	disk->block.read_only = read_only;
 	disk->block.size = disk->image->size;
 	disk->block.physical_block_size = 4096;
+	disk->block.discard_block_size = disk->image->cluster;
+	if (disk->block.discard_block_size < 4096)
+		disk->block.discard_block_size = 4096;
 	*out = &disk->block;
 	return 0;
 }

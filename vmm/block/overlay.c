@@ -20,6 +20,7 @@ struct overlay {
 	struct block block;
 	struct block *base;
 	struct block *scratch;
+	uint64_t base_sectors;	/* of the base, those that the disk has always had */
 	uint64_t *written;	/* a bit for each sector: it is in scratch */
 	size_t written_size;	/* in bytes */
 };
@@ -36,9 +37,11 @@ static struct overlay *to_overlay(struct block *block)
 	return container_of(block, struct overlay, block);
 }
 
+/* Whether it is scratch's to say what is there: zeroes, where the disk was made longer. */
 static bool is_written(const struct overlay *o, uint64_t sector)
 {
-	return o->written[sector / 64] >> (sector % 64) & 1;
+	return sector >= o->base_sectors ||
+	       o->written[sector / 64] >> (sector % 64) & 1;
 }
 
 static void set_written(struct overlay *o, uint64_t offset, uint64_t length)
@@ -60,6 +63,10 @@ static uint64_t run_end(const struct overlay *o, uint64_t sector, uint64_t end)
 	bool written = is_written(o, sector);
 	uint64_t same = written ? ~0ull : 0;
 
+	if (sector >= o->base_sectors)
+		return end;
+	if (end > o->base_sectors)
+		end = o->base_sectors;
 	while (sector < end) {
 		if (sector % 64 == 0 && end - sector >= 64 && o->written[sector / 64] == same) {
 			sector += 64;
@@ -161,6 +168,31 @@ static void overlay_submit(struct block *block, struct block_request *req)
 		req->result = ret;
 }
 
+static int overlay_resize(struct block *block, uint64_t size, struct vmm_error *error)
+{
+	struct overlay *o = to_overlay(block);
+	uint64_t sectors = size >> BLOCK_SECTOR_SHIFT;
+	size_t bytes = (sectors + 63) / 64 * sizeof(uint64_t);
+	void *written;
+	int ret;
+
+	if (bytes > o->written_size) {
+		written = mremap(o->written, o->written_size, bytes, MREMAP_MAYMOVE);
+		if (written == MAP_FAILED)
+			return vmm_fail(error, -ENOMEM, "no memory to keep track of writes");
+		o->written = written;
+		o->written_size = bytes;
+	}
+	ret = o->scratch->ops->resize(o->scratch, size, error);
+	if (ret)
+		return ret;
+	o->scratch->size = size;
+	/* What is cut off does not come back from the base when it grows again. */
+	if (o->base_sectors > sectors)
+		o->base_sectors = sectors;
+	return 0;
+}
+
 static void overlay_close(struct block *block)
 {
 	struct overlay *o = to_overlay(block);
@@ -174,6 +206,7 @@ static void overlay_close(struct block *block)
 static const struct block_ops overlay_ops = {
 	.format = "ephemeral",
 	.submit = overlay_submit,
+	.resize = overlay_resize,
 	.close = overlay_close,
 };
 
@@ -200,10 +233,12 @@ int overlay_open(struct block *base, struct block **out, struct vmm_error *error
 		goto out_unmap;
 
 	o->base = base;
+	o->base_sectors = sectors;
 	o->block.ops = &overlay_ops;
 	o->block.aio = base->aio;
 	o->block.size = base->size;
 	o->block.physical_block_size = base->physical_block_size;
+	o->block.discard_block_size = o->scratch->discard_block_size;
 	*out = &o->block;
 	return 0;
 

@@ -182,6 +182,39 @@ static void raw_submit(struct block *block, struct block_request *req)
 	aio_submit(block->aio, aio);
 }
 
+/* The size of an open file or device, in bytes as they are. Returns 0 or -errno. */
+static int host_size(int fd, uint64_t *size, bool *device)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	*device = S_ISBLK(st.st_mode);
+	*size = (uint64_t)st.st_size;
+	if (S_ISREG(st.st_mode))
+		return 0;
+	if (!*device)
+		return -EINVAL;
+	return ioctl(fd, BLKGETSIZE64, size) ? -errno : 0;
+}
+
+static int raw_resize(struct block *block, uint64_t size, struct vmm_error *error)
+{
+	struct raw *raw = to_raw(block);
+	uint64_t is;
+	bool device;
+	int ret = host_size(raw->fd, &is, &device);
+
+	/* A device of the host's has the size that it has: we may use as much of it. */
+	if (!ret && device)
+		return size <= is ? 0 :
+		       vmm_fail(error, -ENOSPC, "the host's device has only %llu bytes",
+				(unsigned long long)is);
+	if (!ret && ftruncate(raw->fd, (off_t)size))
+		ret = -errno;
+	return ret ? vmm_fail(error, ret, "%s", strerror(-ret)) : 0;
+}
+
 static void raw_close(struct block *block)
 {
 	struct raw *raw = to_raw(block);
@@ -193,37 +226,30 @@ static void raw_close(struct block *block)
 static const struct block_ops raw_ops = {
 	.format = "raw",
 	.submit = raw_submit,
+	.resize = raw_resize,
 	.close = raw_close,
 };
 
 /* Finds out the size and block size of an open file or device. */
 static int measure(struct raw *raw, const char *path, struct vmm_error *error)
 {
-	unsigned int pbs = 0;
-	struct stat st;
+	unsigned int pbs = 4096;
 	uint64_t size;
-	int ret;
+	bool device;
+	int ret = host_size(raw->fd, &size, &device);
 
-	if (fstat(raw->fd, &st)) {
-		ret = -errno;
-		return vmm_fail(error, ret, "disk %s: %s", path, strerror(-ret));
-	}
-	if (S_ISREG(st.st_mode)) {
-		size = (uint64_t)st.st_size;
-		raw->block.physical_block_size = 4096;
-	} else if (S_ISBLK(st.st_mode)) {
-		if (ioctl(raw->fd, BLKGETSIZE64, &size)) {
-			ret = -errno;
-			return vmm_fail(error, ret, "disk %s: cannot find out its size: %s", path,
-					strerror(-ret));
-		}
-		if (ioctl(raw->fd, BLKPBSZGET, &pbs) || pbs < BLOCK_SECTOR_SIZE || pbs & (pbs - 1))
-			pbs = BLOCK_SECTOR_SIZE;
-		raw->block.physical_block_size = pbs;
-	} else {
+	if (ret == -EINVAL)
 		return vmm_fail(error, -EINVAL,
 				"disk %s: neither a regular file nor a block device", path);
+	if (ret)
+		return vmm_fail(error, ret, "disk %s: cannot find out its size: %s", path,
+				strerror(-ret));
+	if (device) {
+		if (ioctl(raw->fd, BLKPBSZGET, &pbs) || pbs < BLOCK_SECTOR_SIZE || pbs & (pbs - 1))
+			pbs = BLOCK_SECTOR_SIZE;
 	}
+	raw->block.physical_block_size = pbs;
+	raw->block.discard_block_size = pbs;
 	if (!size)
 		return vmm_fail(error, -EINVAL,
 				"disk %s: it is empty; give it a size, as with truncate -s 4G",
@@ -349,6 +375,7 @@ int raw_open_scratch(struct aio *aio, uint64_t size, struct block **out, struct 
 	raw->block.aio = aio;
 	raw->block.size = size;
 	raw->block.physical_block_size = 4096;
+	raw->block.discard_block_size = 4096;
 	*out = &raw->block;
 	return 0;
 

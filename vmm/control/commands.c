@@ -133,6 +133,27 @@ static json_t *balloon(struct machine *m)
 	return all;
 }
 
+static json_t *requests(uint64_t count, uint64_t bytes)
+{
+	return json_pack("{s:I, s:I}", "requests", (json_int_t)count, "bytes", (json_int_t)bytes);
+}
+
+/* Each disk, with what was done with it. */
+static json_t *disks(struct machine *m)
+{
+	json_t *all = json_array();
+	struct disk_info info;
+
+	for (unsigned int i = 0; virtio_blk_query(m, i, &info); i++)
+		json_array_append_new(all, json_pack(
+			"{s:s, s:s, s:I, s:b, s:o, s:o, s:I}", "id", info.id, "file",
+			info.config->path, "size", (json_int_t)info.size, "readonly",
+			info.read_only, "read", requests(info.reads, info.read_bytes), "written",
+			requests(info.writes, info.written_bytes), "flushes",
+			(json_int_t)info.flushes));
+	return all;
+}
+
 static enum control_outcome run_stats(struct control_request *request)
 {
 	struct machine *m = request->machine;
@@ -154,6 +175,7 @@ static enum control_outcome run_stats(struct control_request *request)
 	json_object_set_new(request->result, "memory", memory);
 	if (m->balloon)
 		json_object_set_new(request->result, "balloon", balloon(m));
+	json_object_set_new(request->result, "disks", disks(m));
 	json_object_set_new(request->result, "networks", networks(m));
 	return CONTROL_DONE;
 }
@@ -205,6 +227,46 @@ static enum control_outcome run_balloon(struct control_request *request)
 		return CONTROL_FAILED;
 	}
 	virtio_balloon_set_size(m, (uint64_t)size);
+	return CONTROL_DONE;
+}
+
+/* The number of the disk with that serial number, or of that file; or -1. */
+static int find_disk(struct machine *m, const char *name)
+{
+	struct disk_info info;
+
+	for (unsigned int i = 0; virtio_blk_query(m, i, &info); i++)
+		if (!strcmp(info.id, name) || !strcmp(info.config->path, name))
+			return (int)i;
+	return -1;
+}
+
+static enum control_outcome run_resize(struct control_request *request)
+{
+	const char *name = json_string_value(json_object_get(request->arguments, "disk"));
+	const json_t *size = json_object_get(request->arguments, "size");
+	bool shrink = json_is_true(json_object_get(request->arguments, "shrink"));
+	struct disk_info info;
+	int disk;
+
+	if (!name || !json_is_integer(size) || json_integer_value(size) <= 0) {
+		vmm_fail(&request->error, 0, "\"resize\" needs a \"disk\", which is text, and "
+			 "its \"size\", a number of bytes");
+		return CONTROL_FAILED;
+	}
+	disk = find_disk(request->machine, name);
+	if (disk < 0 || !virtio_blk_query(request->machine, (unsigned int)disk, &info)) {
+		vmm_fail(&request->error, 0, "there is no disk '%.64s'", name);
+		return CONTROL_FAILED;
+	}
+	if ((uint64_t)json_integer_value(size) < info.size && !shrink) {
+		vmm_fail(&request->error, 0, "what is beyond the new end would be lost: say "
+			 "\"shrink\" if it may be");
+		return CONTROL_FAILED;
+	}
+	if (virtio_blk_resize(request->machine, (unsigned int)disk,
+			      (uint64_t)json_integer_value(size), &request->error))
+		return CONTROL_FAILED;
 	return CONTROL_DONE;
 }
 
@@ -287,6 +349,7 @@ static const struct command {
 	{ "stop", run_stop },
 	{ "kill", run_kill },
 	{ "reset", run_reset },
+	{ "resize", run_resize },
 	{ "console", run_console },
 	{ "logs", run_logs },
 	{ "link", run_link },

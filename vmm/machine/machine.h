@@ -67,6 +67,7 @@ struct machine {
 	struct loop *loop;
 
 	struct pci_host *pci;		/* vmm/bus/pci.h */
+	struct virtio_blk *disks;	/* vmm/dev/virtio/virtio_blk.c */
 	struct virtio_device *balloon;	/* or NULL; see virtio_balloon_set_size */
 	struct virtio_net *nets;	/* or NULL; see virtio_net_set_link */
 
@@ -158,6 +159,24 @@ int pci_host_create(struct machine *m, struct vmm_error *error);
  * NULL: there are only the channels of the configuration. */
 struct char_backend;
 int virtio_blk_create(struct machine *m, const struct disk_config *disk, struct vmm_error *error);
+
+/* What a disk is, and what was done with it. */
+struct disk_info {
+	const struct disk_config *config;
+	char id[21];		/* its serial number, as the guest reads it */
+	uint64_t size;		/* in bytes */
+	bool read_only;
+	uint64_t reads, writes, flushes;	/* requests that succeeded; discards are writes */
+	uint64_t read_bytes, written_bytes;
+};
+
+/* The disk of that number, from 0 on, in their order. Any thread. Returns false if there is none. */
+bool virtio_blk_query(struct machine *m, unsigned int disk, struct disk_info *info);
+/*
+ * Makes it longer or shorter, and tells the guest. Any thread; takes as long as what the disk is
+ * doing. Returns 0, or -errno with a line in error.
+ */
+int virtio_blk_resize(struct machine *m, unsigned int disk, uint64_t size, struct vmm_error *error);
 /* The backend is a struct net_backend (vmm/net/net.h): the device's, or destroyed on failure. */
 struct net_backend;
 int virtio_net_create(struct machine *m, const struct net_config *net, struct net_backend *backend,

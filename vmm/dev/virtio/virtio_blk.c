@@ -6,6 +6,9 @@
  * that the device writes last. The descriptors may cut these anywhere, so they are found by byte
  * counts. The loop thread takes requests from the queues and hands them to the disk; the disk's
  * completions, on the same thread, write the status and give the chain back.
+ *
+ * A disk with a limit leaves what is beyond it in the queues, where it costs nothing and is nobody's
+ * to clean up, and has a timer say when to go on.
  */
 #include <errno.h>
 #include <linux/virtio_blk.h>
@@ -16,12 +19,12 @@
 #include <sys/epoll.h>
 
 #include "vmm/block/block.h"
+#include "vmm/block/rate_limit.h"
 #include "vmm/dev/virtio/virtio.h"
 #include "vmm/util.h"
 
 #define QUEUE_SIZE		256
 #define SEG_MAX			(QUEUE_SIZE - 2)	/* header and status take one each */
-#define MAX_QUEUES		8
 
 /* The most that one discard or write-zeroes covers: 2 GiB. */
 #define MAX_ZERO_SECTORS	(1u << 22)
@@ -45,8 +48,15 @@ struct blk_request {
 
 struct virtio_blk {
 	struct virtio_device vdev;
+	struct virtio_blk *next;	/* of the machine's disks */
 	struct virtio_blk_config config;
+	const struct disk_config *disk_config;
 	struct block *disk;
+	struct disk_info done;		/* the counters in it */
+	struct rate_limit requests, bytes;
+	struct loop_timer timer;	/* there is room under the limits again */
+	unsigned int turn;		/* the queue that goes first then */
+	uint32_t used;			/* a bit for each queue that something was pushed to */
 	struct loop_fd watch;		/* the disk finished something */
 	struct blk_request *free;
 	uint64_t size;			/* saved: the disk's when it was */
@@ -100,6 +110,28 @@ static void answer(struct virtio_blk *blk, unsigned int queue, uint16_t head, ui
 {
 	__atomic_store_n(status_byte, status, __ATOMIC_RELAXED);
 	virtqueue_push(&blk->vdev.queues[queue].vq, head, written);
+	blk->used |= 1u << queue;
+}
+
+static void count(struct virtio_blk *blk, const struct block_request *req)
+{
+	switch (req->op) {
+	case BLOCK_READ:
+		blk->done.reads++;
+		blk->done.read_bytes += req->length;
+		break;
+	case BLOCK_WRITE:
+		blk->done.written_bytes += req->length;
+		blk->done.writes++;
+		break;
+	case BLOCK_DISCARD:
+	case BLOCK_WRITE_ZEROES:
+		blk->done.writes++;
+		break;
+	case BLOCK_FLUSH:
+		blk->done.flushes++;
+		break;
+	}
 }
 
 static void request_done(struct block_request *req, int result)
@@ -107,9 +139,9 @@ static void request_done(struct block_request *req, int result)
 	struct blk_request *r = container_of(req, struct blk_request, req);
 	struct virtio_blk *blk = r->blk;
 
-	/*
-	 * 5.2.6.2: to a driver that cannot ask for a flush, a finished write is a durable one.
-	 */
+	if (!result)
+		count(blk, req);
+	/* 5.2.6.2: to a driver that cannot ask for a flush, a finished write is a durable one. */
 	if (!result && req->op != BLOCK_READ && req->op != BLOCK_FLUSH &&
 	    !virtio_has_feature(&blk->vdev, VIRTIO_BLK_F_FLUSH)) {
 		req->op = BLOCK_FLUSH;
@@ -124,18 +156,66 @@ static void request_done(struct block_request *req, int result)
 	virtio_request_finished(&blk->vdev);
 }
 
+static void flush_used(struct virtio_blk *blk)
+{
+	uint32_t used = blk->used;
+
+	blk->used = 0;
+	for (; used; used &= used - 1)
+		virtio_queue_flush(&blk->vdev, (unsigned int)__builtin_ctz(used));
+}
+
 static void disk_event(struct loop_fd *watch, uint32_t events)
 {
 	struct virtio_blk *blk = container_of(watch, struct virtio_blk, watch);
 
 	pthread_mutex_lock(blk->vdev.lock);
 	block_poll(blk->disk);
-	for (unsigned int i = 0; i < blk->vdev.queue_count; i++)
-		virtio_queue_flush(&blk->vdev, i);
+	flush_used(blk);
 	pthread_mutex_unlock(blk->vdev.lock);
 }
 
 /* ------------------------------------------------------------------ requests */
+
+/* Whether the next one may go; if not, the timer is set. */
+static bool within_limits(struct virtio_blk *blk)
+{
+	uint64_t now, when, later;
+
+	if (!blk->requests.rate && !blk->bytes.rate)
+		return true;
+	now = loop_now();
+	when = rate_limit_when(&blk->requests, now);
+	later = rate_limit_when(&blk->bytes, now);
+	if (when < later)
+		when = later;
+	if (when == now)
+		return true;
+	loop_timer_set(blk->vdev.machine->loop, &blk->timer, when);
+	return false;
+}
+
+static void take_from_limits(struct virtio_blk *blk, uint64_t bytes)
+{
+	uint64_t now;
+
+	if (!blk->requests.rate && !blk->bytes.rate)
+		return;
+	now = loop_now();
+	rate_limit_take(&blk->requests, now, 1);
+	rate_limit_take(&blk->bytes, now, bytes);
+}
+
+/* Each queue is the first one to be looked at in its turn. */
+static void limits_timer(struct loop_timer *timer)
+{
+	struct virtio_blk *blk = container_of(timer, struct virtio_blk, timer);
+	unsigned int queues = blk->vdev.queue_count;
+
+	for (unsigned int i = 0; i < queues; i++)
+		virtio_queue_kick(&blk->vdev, (blk->turn + i) % queues);
+	blk->turn = (blk->turn + 1) % queues;
+}
 
 /* A chain, taken apart. */
 struct parsed {
@@ -203,6 +283,7 @@ static void start(struct virtio_blk *blk, const struct parsed *p, enum block_op 
 		.length = length,
 		.done = request_done,
 	};
+	take_from_limits(blk, op == BLOCK_READ || op == BLOCK_WRITE ? length : 0);
 	virtio_request_started(&blk->vdev);
 	block_submit(blk->disk, &r->req);
 }
@@ -284,7 +365,9 @@ static void blk_process(struct virtio_device *vdev, unsigned int queue)
 	struct virtqueue_chain chain = { .iov = blk->iov, .iov_max = VIRTQUEUE_MAX_IOV };
 	unsigned int n;
 
-	for (n = 0; n < VIRTIO_BATCH && virtio_queue_pop(vdev, queue, &chain); n++) {
+	for (n = 0; n < VIRTIO_BATCH; n++) {
+		if (!within_limits(blk) || !virtio_queue_pop(vdev, queue, &chain))
+			break;
 		if (!handle(blk, queue, &chain)) {
 			virtio_device_broken(vdev);
 			break;
@@ -307,11 +390,22 @@ static int blk_start(struct virtio_device *vdev)
 	return loop_fd_add(vdev->machine->loop, &blk->watch);
 }
 
+static void forget_disk(struct virtio_blk *blk)
+{
+	struct virtio_blk **link = &blk->vdev.machine->disks;
+
+	while (*link != blk)
+		link = &(*link)->next;
+	*link = blk->next;
+}
+
 static void blk_destroy(struct virtio_device *vdev)
 {
 	struct virtio_blk *blk = to_blk(vdev);
 
 	loop_fd_del(&blk->watch);
+	loop_timer_cancel(&blk->timer);
+	forget_disk(blk);
 	/* The transport is on its way out: nothing is to be told to it by what finishes now. */
 	vdev->resetting = false;
 	block_close(blk->disk);
@@ -358,13 +452,15 @@ static const struct virtio_device_ops blk_ops = {
 	.destroy = blk_destroy,
 };
 
-/* Where disks come in the machine: the number in the identifier that guests name them by. */
-static unsigned int count_disks(const struct machine *machine)
+/* Puts it behind the machine's other disks. Returns the number of these. */
+static unsigned int remember_disk(struct virtio_blk *blk)
 {
+	struct virtio_blk **link = &blk->vdev.machine->disks;
 	unsigned int n = 0;
 
-	for (const struct device *dev = machine->devices; dev; dev = dev->next)
-		n += !strncmp(dev->name, blk_ops.name, strlen(blk_ops.name));
+	for (; *link; link = &(*link)->next)
+		n++;
+	*link = blk;
 	return n;
 }
 
@@ -381,7 +477,7 @@ static void fill_config(struct virtio_blk *blk, unsigned int queues)
 		.num_queues = (uint16_t)queues,
 		.max_discard_sectors = MAX_ZERO_SECTORS,
 		.max_discard_seg = 1,
-		.discard_sector_alignment = sectors_per_block,
+		.discard_sector_alignment = blk->disk->discard_block_size / BLOCK_SECTOR_SIZE,
 		.max_write_zeroes_sectors = MAX_ZERO_SECTORS,
 		.max_write_zeroes_seg = 1,
 		.write_zeroes_may_unmap = 1,
@@ -391,11 +487,11 @@ static void fill_config(struct virtio_blk *blk, unsigned int queues)
 int virtio_blk_new(struct machine *machine, const struct disk_config *disk,
 		   struct virtio_device **vdev, struct vmm_error *error)
 {
-	unsigned int cpus = machine->config->cpus;
-	unsigned int queues = cpus < 1 ? 1 : cpus < MAX_QUEUES ? cpus : MAX_QUEUES;
+	unsigned int queues = disk->queues ? disk->queues : machine->config->cpus;
 	uint64_t features = 1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE |
 			    1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_BLK_F_TOPOLOGY;
 	struct virtio_blk *blk;
+	unsigned int number;
 	int ret;
 
 	blk = calloc(1, sizeof(*blk));
@@ -405,6 +501,7 @@ int virtio_blk_new(struct machine *machine, const struct disk_config *disk,
 	if (ret)
 		goto out_free;
 
+	queues = queues < 1 ? 1 : queues < VIRTIO_MAX_QUEUES ? queues : VIRTIO_MAX_QUEUES;
 	fill_config(blk, queues);
 	if (queues > 1)
 		features |= 1ull << VIRTIO_BLK_F_MQ;
@@ -418,7 +515,15 @@ int virtio_blk_new(struct machine *machine, const struct disk_config *disk,
 		vmm_fail(error, ret, "disk %s: %s", disk->path, strerror(-ret));
 		goto out_close;
 	}
-	snprintf(blk->id, sizeof(blk->id), "disk%u", count_disks(machine));
+	blk->disk_config = disk;
+	number = remember_disk(blk);
+	if (disk->serial)
+		memcpy(blk->id, disk->serial, strnlen(disk->serial, sizeof(blk->id)));
+	else
+		snprintf(blk->id, sizeof(blk->id), "disk%u", number);
+	rate_limit_init(&blk->requests, disk->iops, disk->iops_burst);
+	rate_limit_init(&blk->bytes, disk->bps, disk->bps_burst);
+	blk->timer.callback = limits_timer;
 
 	*vdev = &blk->vdev;
 	return 0;
@@ -437,4 +542,66 @@ int virtio_blk_create(struct machine *machine, const struct disk_config *disk,
 	int ret = virtio_blk_new(machine, disk, &vdev, error);
 
 	return ret ? ret : virtio_pci_create(vdev, error);
+}
+
+/* ------------------------------------------------------------------ while it runs */
+
+static struct virtio_blk *find_disk(const struct machine *m, unsigned int number)
+{
+	struct virtio_blk *blk = m->disks;
+
+	for (; blk && number; number--)
+		blk = blk->next;
+	return blk;
+}
+
+bool virtio_blk_query(struct machine *m, unsigned int disk, struct disk_info *info)
+{
+	struct virtio_blk *blk = find_disk(m, disk);
+
+	if (!blk)
+		return false;
+	pthread_mutex_lock(blk->vdev.lock);
+	*info = blk->done;
+	info->size = blk->disk->size;
+	pthread_mutex_unlock(blk->vdev.lock);
+	info->config = blk->disk_config;
+	info->read_only = blk->disk->read_only;
+	snprintf(info->id, sizeof(info->id), "%.*s", (int)sizeof(blk->id), blk->id);
+	return true;
+}
+
+struct resize {
+	struct virtio_blk *blk;
+	uint64_t size;
+	struct vmm_error *error;
+	int ret;
+};
+
+static void resize(void *arg)
+{
+	struct resize *r = arg;
+	struct virtio_blk *blk = r->blk;
+
+	pthread_mutex_lock(blk->vdev.lock);
+	r->ret = block_resize(blk->disk, r->size, r->error);
+	/* What was in flight has finished. */
+	flush_used(blk);
+	if (!r->ret) {
+		blk->config.capacity = blk->disk->size >> BLOCK_SECTOR_SHIFT;
+		virtio_config_changed(&blk->vdev);
+	}
+	pthread_mutex_unlock(blk->vdev.lock);
+}
+
+int virtio_blk_resize(struct machine *m, unsigned int disk, uint64_t size, struct vmm_error *error)
+{
+	struct vmm_error why = { "" };
+	struct resize r = { .blk = find_disk(m, disk), .size = size, .error = &why };
+
+	if (!r.blk)
+		return vmm_fail(error, -ENOENT, "there is no disk %u", disk);
+	loop_run(m->loop, resize, &r);
+	return r.ret ? vmm_fail(error, r.ret, "disk %s: %s", r.blk->disk_config->path, why.text) :
+		       0;
 }
