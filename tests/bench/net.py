@@ -53,7 +53,7 @@ class Machine(net.Guest):
 
     def __init__(self, who, kind, args, files, within):     # pylint: disable=super-init-not-called
         self.number = 0
-        common = ["-kernel", files.kernel, "-initrd", files.initrd]
+        common = ["-kernel", files[0], "-initrd", files[1]]
         cmdline = "console=ttyS0 quiet panic=-1"
         if who == "anykvm":
             options = {"user": "user", "tap": "tap,ifname=tap7"}[kind]
@@ -130,8 +130,8 @@ def main():
     best = {}
     who = [args.only] if args.only else ["anykvm", "qemu"]
     with tempfile.TemporaryDirectory() as work, contextlib.ExitStack() as stack:
-        files = net.Files(args, work)
-        files.initrd = with_iperf(files.initrd, work)
+        kernel, initrd = net.Files(args, work).get()
+        files = kernel, with_iperf(initrd, work)
         for kind in args.kinds.split(","):
             within = tap_namespace(stack) if kind == "tap" else []
             port = server(stack, within)

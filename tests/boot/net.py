@@ -9,14 +9,13 @@ is at the other end. What takes root (bridges, namespaces) is skipped without. T
 
 import argparse
 import contextlib
-import glob
 import hashlib
 import http.server
+import json
 import os
 import random
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -26,35 +25,15 @@ import time
 import urllib.error
 import urllib.request
 
-HERE = os.path.dirname(os.path.realpath(__file__))
-sys.path.insert(0, os.path.dirname(HERE))
-sys.path.insert(0, HERE)
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from boot import fetch  # noqa: E402
-from console import Console, Ended, Timeout  # noqa: E402
+import guest as guests  # noqa: E402
+from guest import Failed, Images, require, run_case  # noqa: E402,F401
 from tap import Tap  # noqa: E402
 
-TOP = os.path.dirname(os.path.dirname(HERE))
-MODULES = ("drivers/virtio/virtio_ring", "drivers/virtio/virtio",
-           "drivers/virtio/virtio_pci_legacy_dev", "drivers/virtio/virtio_pci_modern_dev",
-           "drivers/virtio/virtio_pci", "net/core/failover", "drivers/net/net_failover",
-           "drivers/net/virtio_net", "net/packet/af_packet")
-
-# Far above what it takes on an idle machine.
-BOOT_LIMIT, LIMIT = 300, 120
-
-INIT = """#!/bin/busybox sh
-/bin/busybox --install -s /bin
-export PATH=/bin PS1= HOME=/
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mount -t devtmpfs dev /dev
-for m in $(cat /modules/order); do insmod /modules/$m; done
-ip link set lo up
-stty -echo
-echo @@ready
-exec sh
-"""
+MODULES = ("net/core/failover", "drivers/net/net_failover", "drivers/net/virtio_net",
+           "net/packet/af_packet")
+LIMIT = 120
 
 # What udhcpc calls with what it was given.
 DHCP = """#!/bin/sh
@@ -70,84 +49,21 @@ DATA = random.Random(5).randbytes(5 << 20)
 DIGEST = hashlib.sha256(DATA).hexdigest()
 
 
-class Failed(Exception):
-    """Something in a case is not as it should be."""
-
-
-def require(condition, text):
-    if not condition:
-        raise Failed(text)
-
-
 # ---------------------------------------------------------------------------- guests
 
-class Files:
+class Files(Images):
     """Kernel and initial RAM disk, made once."""
 
     def __init__(self, args, work):
-        package = fetch("linux-image-cloud-amd64", "amd64")
-        busybox = fetch("busybox-static", "amd64")
-        self.available = bool(package and busybox)
-        if not self.available:
-            return
-        self.kernel = glob.glob(package + "/boot/vmlinuz-*")[0]
-        self.initrd = os.path.join(work, "initrd")
-        tree = glob.glob(package + "/lib/modules/*/kernel")[0]
-        entries = ["dev/", "proc/", "sys/", "etc/", "tmp/", "bin/busybox=" + busybox +
-                   "/bin/busybox", "udp-echo=" + args.udp_echo]
-        present = [m for m in MODULES if os.path.exists(f"{tree}/{m}.ko")]
-        entries += [f"modules/{os.path.basename(m)}.ko={tree}/{m}.ko" for m in present]
-        for name, text in (("init", INIT), ("dhcp", DHCP),
-                           ("modules/order", "".join(os.path.basename(m) + ".ko\n"
-                                                     for m in present))):
-            path = os.path.join(work, os.path.basename(name))
-            with open(path, "w", encoding="utf-8") as f:
-                f.write(text)
-            os.chmod(path, 0o755)
-            entries.append(f"{name}={path}")
-        subprocess.run([os.path.join(TOP, "scripts", "mkcpio"), self.initrd, *entries], check=True)
+        dhcp = os.path.join(work, "dhcp")
+        with open(dhcp, "w", encoding="utf-8") as f:
+            f.write(DHCP)
+        os.chmod(dhcp, 0o755)
+        super().__init__(work, MODULES, files=(("dhcp", dhcp), ("udp-echo", args.udp_echo)))
 
 
-class Guest:
-    """A running guest with a shell on its console."""
-
-    def __init__(self, context, *options, within=(), cpus=1):
-        args, files = context.args, context.files
-        argv = [*within, args.anykvm, "run", "--accel", "soft", "--memory", "256M", "--cpus",
-                str(cpus), "--kernel", files.kernel, "--initrd", files.initrd,
-                "--cmdline", "console=ttyS0 quiet panic=-1", *options]
-        if args.engine:
-            argv += ["--cpu-engine", args.engine]
-        self.console = Console(argv)
-        self.number = 0
-        context.guests.append(self)
-
-    def ready(self):
-        self.console.expect(rb"@@ready\r*\n", BOOT_LIMIT)
-        self.run(":")       # behind what the shell says of itself
-        return self
-
-    def run(self, command, limit=LIMIT, check=True):
-        """What a command prints. A status that is not 0 fails the case."""
-        self.number += 1
-        end = f"@@{self.number}"
-        # In two parts, so that it is not found in the command itself, should that be echoed.
-        self.console.send(f"{command}\necho @''@{self.number} $?\n".encode())
-        seen = self.console.seen
-        match = self.console.expect(rf"{end} (\d+)\r*\n".encode(), limit)
-        text = self.console.output[seen:self.console.seen - len(match[0])]
-        text = text.decode(errors="replace").replace("\r", "").strip()
-        require(match[1] == b"0" or not check,
-                f"{command!r} ended with {match[1].decode()}: {text}")
-        return text
-
-    def wait_for(self, command, expected, limit=30):
-        """Until a command prints what is expected of it."""
-        deadline = time.monotonic() + limit
-        while (found := self.run(command, check=False)) != expected:
-            require(time.monotonic() < deadline,
-                    f"{command!r} says {found!r}, not {expected!r}, after {limit} s")
-            time.sleep(0.2)
+class Guest(guests.Guest):
+    """A guest that knows its way about networks."""
 
     def lease(self, interface="eth0"):
         self.run(f"ip link set {interface} up")
@@ -159,33 +75,21 @@ class Guest:
     def address(self, address, interface="eth0"):
         self.run(f"ip addr add {address} dev {interface} && ip link set {interface} up")
 
+    def carrier(self, up, interface="eth0"):
+        """Waits until the link is up, or down."""
+        self.wait_for(f"cat /sys/class/net/{interface}/carrier", "1" if up else "0")
+
     def fetch_digest(self, url):
         return self.run(f"wget -q -O - {url} | sha256sum").split()[0]
 
-    def kill(self):
-        os.kill(self.console.pid, signal.SIGKILL)
-        self.console.wait(10)
 
-    def off(self):
-        self.console.send(b"poweroff -f\n")
-        status = self.console.wait(60)
-        require(status == 0, f"after power-off it ended with status {status}")
+class Context(guests.Context):
+    """Guests, and what of the host is at the other end."""
 
+    guest_class = Guest
 
-class Context:
-    """What a case has to work with. Takes back what it has left."""
-
-    def __init__(self, args, files, work, stack):
-        self.args, self.files, self.work, self.stack = args, files, work, stack
-        self.guests = []
-
-    def guest(self, *options, **how):
-        guest = Guest(self, *options, **how)
-        self.stack.callback(guest.console.close)
-        return guest
-
-    def serve_http(self, family=socket.AF_INET, address="127.0.0.1"):
-        """Serves DATA; the port."""
+    def serve_http(self, family=socket.AF_INET, address="127.0.0.1", pace=0.0):
+        """Serves DATA, with so many seconds after each piece; the port."""
 
         class Handler(http.server.BaseHTTPRequestHandler):
             """DATA, whatever is asked for."""
@@ -195,7 +99,9 @@ class Context:
                 self.send_header("Content-Length", str(len(DATA)))
                 self.end_headers()
                 with contextlib.suppress(ConnectionError):   # guests end in the middle
-                    self.wfile.write(DATA)
+                    for i in range(0, len(DATA), 1 << 16):
+                        self.wfile.write(DATA[i:i + (1 << 16)])
+                        time.sleep(pace)
 
             def log_message(self, format, *args):   # pylint: disable=redefined-builtin
                 pass
@@ -351,8 +257,8 @@ def two_guests(a, b):
     """Two guests that see each other: addresses, a ping, and bytes both ways."""
     a.address("192.168.77.1/24")
     b.address("192.168.77.2/24")
-    a.wait_for("cat /sys/class/net/eth0/carrier", "1")
-    b.wait_for("cat /sys/class/net/eth0/carrier", "1")
+    a.carrier(True)
+    b.carrier(True)
     a.run("ping -c 3 192.168.77.2")
     for server, client, address in ((a, b, "192.168.77.1"), (b, a, "192.168.77.2")):
         server.run("mkdir -p /www && dd if=/dev/urandom of=/www/data bs=1k count=4099 2>/dev/null")
@@ -361,7 +267,7 @@ def two_guests(a, b):
                 server.run("sha256sum </www/data").split()[0], "other bytes")
 
 
-def crash(context, address, *options, link):
+def crash(context, address, *options):
     """The peer dies and comes again; the guest that stays sees it, and goes on."""
     stays = context.guest("--net", f"socket,{options[0]}")
     goes = context.guest("--net", f"socket,{options[1]}").ready()
@@ -370,54 +276,105 @@ def crash(context, address, *options, link):
     stays.console.send(f"ping -q -i 1 {address} >/dev/null 2>&1 &\n".encode())
     for _ in range(2):
         goes.kill()
-        stays.wait_for(f"cat {link}", "0")
+        stays.carrier(False)
         goes = context.guest("--net", f"socket,{options[1]}").ready()
         goes.address("192.168.77.2/24")
-        stays.wait_for(f"cat {link}", "1")
+        stays.carrier(True)
         # A new device has another address.
         stays.run("ip neigh flush dev eth0; ping -c 3 192.168.77.2")
         goes.run("ping -c 3 192.168.77.1")
     goes.off()
-    stays.wait_for(f"cat {link}", "0")
+    stays.carrier(False)
     stays.off()
 
 
 def socket_path(context):
     """Two guests on a Unix socket; the one that connects crashes, and comes again."""
     path = os.path.join(context.work, "wire")
-    crash(context, "192.168.77.2", f"listen={path}", f"connect={path}",
-          link="/sys/class/net/eth0/carrier")
+    crash(context, "192.168.77.2", f"listen={path}", f"connect={path}")
     require(not os.path.exists(path), "the socket is still there")
 
 
 def socket_tcp(context):
     """Two guests on TCP; the one that listens crashes, and comes again."""
     address = f"127.0.0.1:{free_port()}"
-    crash(context, "192.168.77.2", f"connect={address}", f"listen={address}",
-          link="/sys/class/net/eth0/carrier")
+    crash(context, "192.168.77.2", f"connect={address}", f"listen={address}")
+
+
+def cable(context):
+    """A cable is pulled out of a running machine, and plugged in again: anykvm link."""
+    port, path = context.serve_http(pace=0.02), os.path.join(context.work, "wire")
+    guest = context.guest("--name", "a", "--net", "user", "--net", f"socket,listen={path}")
+    peer = context.guest("--name", "b", "--net", f"socket,connect={path}").ready()
+    guest.ready().lease()
+    guest.address("192.168.77.1/24", "eth1")
+    peer.address("192.168.77.2/24")
+
+    def networks(name):
+        return json.loads(context.anykvm("stats", "--json", name))["networks"]
+
+    # A connection that is under way stands still, and goes on.
+    guest.run(f"wget -q -O /tmp/before http://10.0.2.2:{port}/ & sleep 0.5")
+    context.anykvm("link", "a", "down")
+    guest.carrier(False)
+    guest.carrier(True, "eth1")
+    before = networks("a")[0]
+    require(not before["plugged"] and before["link"] == "down", f"stats: {before}")
+    guest.refuses("ping -c 2 -W 2 10.0.2.2")
+    require(networks("a")[0]["sent"] == before["sent"], "something got through")
+    guest.run("ping -c 2 192.168.77.2")
+    context.anykvm("link", "a", "up")
+    guest.carrier(True)
+    guest.run("wait", 300)
+    guest.run("ping -c 2 10.0.2.2")
+    require(guest.run("sha256sum </tmp/before").split()[0] == DIGEST, "other bytes")
+    require(networks("a")[0]["received"]["bytes"] > len(DATA), "the counters do not count")
+
+    # On one side, then on the other; over a reset; and several times in a row.
+    for machine, here in (("a", guest), ("b", peer)):
+        device = {"a": "net1", "b": "net0"}[machine]
+        interface = {"a": "eth1", "b": "eth0"}[machine]
+        context.anykvm("link", machine, device, "down")
+        here.carrier(False, interface)
+        guest.refuses("ping -c 1 -W 2 192.168.77.2")
+        for _ in range(5):
+            context.anykvm("link", machine, device, "up")
+            context.anykvm("link", machine, device, "down")
+        here.carrier(False, interface)
+        context.anykvm("link", machine, device, "up")
+        here.carrier(True, interface)
+        guest.run("ping -c 3 192.168.77.2")
+    context.anykvm("link", "b", "down")
+    peer.console.send(b"reboot -f\n")
+    peer.ready().run("ip link set eth0 up")
+    peer.carrier(False)
+    context.anykvm("pause", "b")
+    context.anykvm("link", "b", "up")
+    context.anykvm("resume", "b")
+    peer.carrier(True)
+    peer.address("192.168.77.2/24")
+    guest.run("ping -c 3 192.168.77.2")
+    peer.off()
+    guest.off()
 
 
 def qemu_peer(context):
     """A guest of QEMU's at the other end of the socket."""
     path = os.path.join(context.work, "wire")
     here = context.guest("--net", f"socket,listen={path}")
-    files = context.files
-    there = Guest.__new__(Guest)
-    there.number = 0
-    context.guests.append(there)
+    kernel, initrd = context.images.get()
     wait_for_file(path)
-    there.console = Console([
+    there = context.start([
         "qemu-system-x86_64", "-accel", "tcg", "-nodefaults", "-display", "none", "-no-reboot",
-        "-serial", "stdio", "-m", "256", "-kernel", files.kernel, "-initrd", files.initrd,
+        "-serial", "stdio", "-m", "256", "-kernel", kernel, "-initrd", initrd,
         "-append", "console=ttyS0 quiet panic=-1", "-device",
         "virtio-net-pci,netdev=n,mac=52:54:00:00:00:01", "-netdev",
         f"stream,id=n,server=off,addr.type=unix,addr.path={path}"])
-    context.stack.callback(there.console.close)
     there.ready()
     here.ready()
     two_guests(here, there)
     there.kill()
-    here.wait_for("cat /sys/class/net/eth0/carrier", "0")
+    here.carrier(False)
     here.off()
 
 
@@ -447,7 +404,7 @@ def bridge(context):
     b.address("192.168.77.2/24")
     a.run("ip neigh flush dev eth0; ping -c 3 192.168.77.2")
     context.run(*inside, "ip", "link", "del", "tap7")
-    b.wait_for("cat /sys/class/net/eth0/carrier", "0")
+    b.carrier(False)
     b.off()
     a.off()
     require("anykvm" not in context.run(*inside, "ip", "-br", "link"), "a device is left behind")
@@ -509,7 +466,7 @@ def passt(context):
     require(guest.fetch_digest("http://192.0.2.1:8080/data") == DIGEST, "other bytes")
     # It goes; the guest sees it, and goes on.
     daemon.kill()
-    guest.wait_for("cat /sys/class/net/eth0/carrier", "0")
+    guest.carrier(False)
     guest.off()
 
 
@@ -534,43 +491,20 @@ def never():
 CASES = {
     "user": (user, never), "restricted": (restricted, never), "names": (names, needs_root),
     "socket-path": (socket_path, never), "socket-tcp": (socket_tcp, never),
-    "qemu": (qemu_peer, needs("qemu-system-x86_64")), "bridge": (bridge, needs_root),
+    "cable": (cable, never), "qemu": (qemu_peer, needs("qemu-system-x86_64")), "bridge": (bridge, needs_root),
     "descriptor": (descriptor, lambda: needs_root() or needs("busybox")()),
     "passt": (passt, lambda: needs_root() or needs("passt")()),
 }
+BY_SLIRP = ("user", "restricted", "names", "cable")
 
 
-def has_user_networking(args, files):
+def has_user_networking(args, images):
     """Whether this build has libslirp. The second network, which there is not, comes too late."""
-    result = subprocess.run([args.anykvm, "run", "--accel", "soft", "--kernel", files.kernel,
+    result = subprocess.run([args.anykvm, "run", "--accel", "soft", "--kernel", images.get()[0],
                              "--net", "user", "--net", "tap,ifname=no-such-device"], check=False,
                             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                             timeout=LIMIT)
     return "without libslirp" not in result.stderr
-
-
-def run_case(tap, args, files, name):
-    function, reason = CASES[name]
-    why = reason()
-    by_slirp = name in ("user", "restricted", "names")
-    if not why and by_slirp and not has_user_networking(args, files):
-        why = "built without libslirp"
-    if why:
-        tap.skip(name, why)
-        return
-    with contextlib.ExitStack() as stack, tempfile.TemporaryDirectory() as work:
-        context = Context(args, files, work, stack)
-        started = time.monotonic()
-        try:
-            function(context)
-            tap.result(True, f"{name}: {function.__doc__}")
-            tap.note(f"{time.monotonic() - started:.1f} s")
-        except (Failed, Timeout, Ended, subprocess.CalledProcessError) as error:
-            tails = [line for guest in context.guests for line in ["-- a guest:"] +
-                     guest.console.tail(12)]
-            tap.result(False, f"{name}: {function.__doc__}", [str(error)] + tails)
-        finally:
-            stack.close()
 
 
 def main():
@@ -583,12 +517,20 @@ def main():
 
     tap = Tap()
     with tempfile.TemporaryDirectory() as work:
-        files = Files(args, work)
-        if not files.available:
+        images = Files(args, work)
+        if not images.get():
             print("1..0 # SKIP kernel or busybox cannot be fetched: see above")
             return 0
         for name in args.cases or CASES:
-            run_case(tap, args, files, name)
+            case, reason = CASES[name]
+            why = reason()
+            if not why and name in BY_SLIRP and not has_user_networking(args, images):
+                why = "built without libslirp"
+            if why:
+                tap.skip(name, why)
+                continue
+            run_case(tap, name, case,
+                     lambda directory, stack: Context(args, images, directory, stack))
     return tap.finish()
 
 

@@ -8,9 +8,8 @@ for, the larger kernel does). The helper is tests/boot/share-guest.c. TAP on sta
 """
 
 import argparse
-import contextlib
-import glob
 import hashlib
+import json
 import os
 import random
 import re
@@ -23,39 +22,18 @@ import tempfile
 import threading
 import time
 
-HERE = os.path.dirname(os.path.realpath(__file__))
-sys.path.insert(0, os.path.dirname(HERE))
-sys.path.insert(0, HERE)
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from boot import fetch  # noqa: E402
-from console import Console, Ended, Timeout  # noqa: E402
+import guest as guests  # noqa: E402
+from guest import FULL, Images, eventually, require, run_case  # noqa: E402
 from tap import Tap  # noqa: E402
 
-TOP = os.path.dirname(os.path.dirname(HERE))
-MODULES = ("drivers/virtio/virtio_ring", "drivers/virtio/virtio",
-           "drivers/virtio/virtio_pci_legacy_dev", "drivers/virtio/virtio_pci_modern_dev",
-           "drivers/virtio/virtio_pci", "fs/fuse/fuse", "fs/fuse/virtiofs",
-           "net/vmw_vsock/vsock", "net/vmw_vsock/vmw_vsock_virtio_transport_common",
+MODULES = ("fs/fuse/fuse", "fs/fuse/virtiofs", "net/vmw_vsock/vsock",
+           "net/vmw_vsock/vmw_vsock_virtio_transport_common",
            "net/vmw_vsock/vmw_vsock_virtio_transport", "drivers/char/virtio_console")
 # Loaded by the cases themselves.
 LATER = ("drivers/virtio/virtio_balloon", "drivers/watchdog/watchdog",
          "drivers/watchdog/i6300esb")
-
-BOOT_LIMIT, LIMIT = 300, 240
-
-INIT = """#!/bin/busybox sh
-/bin/busybox --install -s /bin
-export PATH=/bin PS1= HOME=/
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mount -t devtmpfs dev /dev
-for m in $(cat /modules/order); do insmod /modules/$m; done
-grep -q hvc0 /proc/cmdline && exec </dev/hvc0 >/dev/hvc0 2>&1
-mkdir -p /mnt /host
-stty -echo
-echo @@ready
-exec sh
-"""
 
 HELLO = """#include <stdio.h>
 #include "greeting.h"
@@ -73,104 +51,13 @@ hello.o: hello.c greeting.h
 """
 
 
-class Failed(Exception):
-    """Something in a case is not as it should be."""
+class Context(guests.Context):
+    """What a case has to work with: a directory to share, too."""
 
+    memory, cpus = "512M", 2
 
-def require(condition, text):
-    if not condition:
-        raise Failed(text)
-
-
-# ---------------------------------------------------------------------------- guests
-
-class Files:
-    """A kernel and its initial RAM disk, made once for each package."""
-
-    def __init__(self, args, work):
-        self.args, self.work, self.made = args, work, {}
-
-    def get(self, package):
-        if package not in self.made:
-            self.made[package] = self.make(package)
-        return self.made[package]
-
-    def make(self, package):
-        directory = fetch(package, "amd64")
-        busybox = fetch("busybox-static", "amd64")
-        if not directory or not busybox:
-            return None
-        tree = glob.glob(directory + "/lib/modules/*/kernel")[0]
-        entries = ["dev/", "proc/", "sys/", "tmp/", f"bin/busybox={busybox}/bin/busybox",
-                   "share-guest=" + self.args.helper]
-        present = [m for m in MODULES + LATER if os.path.exists(f"{tree}/{m}.ko")]
-        entries += [f"modules/{os.path.basename(m)}.ko={tree}/{m}.ko" for m in present]
-        order = "".join(os.path.basename(m) + ".ko\n" for m in present if m not in LATER)
-        for name, text in (("init", INIT), ("modules/order", order)):
-            path = os.path.join(self.work, os.path.basename(name))
-            with open(path, "w", encoding="utf-8") as f:
-                f.write(text)
-            os.chmod(path, 0o755)
-            entries.append(f"{name}={path}")
-        initrd = os.path.join(self.work, package)
-        subprocess.run([os.path.join(TOP, "scripts", "mkcpio"), initrd, *entries], check=True)
-        return glob.glob(directory + "/boot/vmlinuz-*")[0], initrd
-
-
-class Guest:
-    """A running guest with a shell on its console."""
-
-    def __init__(self, context, *options, package="linux-image-cloud-amd64"):
-        kernel = context.files.get(package)
-        require(kernel, f"no package {package}")
-        argv = [context.args.anykvm, "run", "--accel", "soft", "--memory", "512M", "--cpus", "2",
-                "--kernel", kernel[0], "--initrd", kernel[1],
-                "--cmdline", "console=ttyS0 quiet panic=-1", *options]
-        if context.args.engine:
-            argv += ["--cpu-engine", context.args.engine]
-        self.console = Console(argv)
-        context.stack.callback(self.console.close)
-        context.consoles.append(self.console)
-        self.number = 0
-        self.ready()
-
-    def ready(self):
-        self.console.expect(rb"@@ready\r?\n", BOOT_LIMIT)
-        self.run("true")    # what the shell has to say first
-
-    def run(self, command, limit=LIMIT, check=True):
-        """What a command prints. A status that is not 0 fails the case."""
-        self.number += 1
-        end = f"@@{self.number}"
-        # In two parts, so that it is not found in the command itself, should that be echoed.
-        self.console.send(f"{command}\necho @''@{self.number} $?\n".encode())
-        seen = self.console.seen
-        match = self.console.expect(rf"{end} (\d+)\r?\n".encode(), limit)
-        text = self.console.output[seen:self.console.seen - len(match[0])]
-        text = text.decode(errors="replace").replace("\r", "").strip()
-        require(match[1] == b"0" or not check,
-                f"{command!r} ended with {match[1].decode()}: {text}")
-        return text
-
-    def refuses(self, command):
-        """A command that has to fail; what it prints."""
-        self.number += 1
-        text = self.run(f"if {command} 2>&1; then echo @@done; fi", check=False)
-        require("@@done" not in text, f"{command!r} works")
-        return text
-
-    def off(self):
-        self.console.send(b"poweroff -f\n")
-        status = self.console.wait(60)
-        require(status == 0, f"after power-off it ended with status {status}")
-
-
-class Context:
-    """What a case has to work with."""
-
-    def __init__(self, args, files, work, stack):
-        self.args, self.files, self.work, self.stack = args, files, work, stack
-        self.consoles = []
+    def __init__(self, args, images, work, stack):
+        super().__init__(args, images, work, stack)
         self.share = os.path.join(work, "share")
         os.mkdir(self.share)
 
@@ -178,7 +65,7 @@ class Context:
         return os.path.join(self.share, name)
 
     def guest(self, *options, **how):
-        return Guest(self, *options, **how)
+        return super().guest(*options, **how).ready()
 
     def write(self, name, text):
         with open(self.path(name), "w", encoding="utf-8") as f:
@@ -187,13 +74,6 @@ class Context:
     def read(self, name):
         with open(self.path(name), encoding="utf-8") as f:
             return f.read()
-
-
-def eventually(condition, text, limit=30):
-    deadline = time.monotonic() + limit
-    while not condition():
-        require(time.monotonic() < deadline, text)
-        time.sleep(0.1)
 
 
 # ---------------------------------------------------------------------------- directories
@@ -433,16 +313,11 @@ def channels(context):
         require(receive(s, 10) == b"got again\n", "not after another has connected")
     guest.off()
     # As the console itself, with the same device.
-    kernel = context.files.get("linux-image-cloud-amd64")
-    with Console([context.args.anykvm, "run", "--accel", "soft", "--kernel", kernel[0], "--initrd",
-                  kernel[1], "--cmdline", "console=hvc0 quiet panic=-1", "--channel",
-                  f"other={other}"], rows=33, columns=99) as console:
-        context.consoles.append(console)
-        console.expect(rb"@@ready\r?\n", BOOT_LIMIT)
-        console.send(b"echo @''@size $(stty size) $(cat /sys/class/virtio-ports/vport*p1/name)\n")
-        console.expect(rb"@@size 33 99 other\r?\n", 60)
-        console.send(b"poweroff -f\n")
-        require(console.wait(60) == 0, "it does not end well")
+    guest = context.guest("--channel", f"other={other}", cmdline="console=hvc0 quiet panic=-1",
+                          terminal={"rows": 33, "columns": 99})
+    require(guest.run("echo $(stty size) $(cat /sys/class/virtio-ports/vport*p1/name)") ==
+            "33 99 other", "another window, or another port")
+    guest.off()
 
 
 # ---------------------------------------------------------------------------- memory, watchdog
@@ -454,7 +329,7 @@ def shared_memory(pid):
 
 def balloon(context):
     """The guest gives back what it frees, and keeps no more than it is told."""
-    guest = context.guest("--balloon=400M")
+    guest = context.guest("--balloon=400M", "--name", "b")
 
     def given():
         return int(guest.run("grep balloon_inflate /proc/vmstat").split()[1]) >> 8
@@ -464,6 +339,26 @@ def balloon(context):
     require(used > 220, f"200 MiB written, but only {used} MiB in use")
     guest.run("insmod /modules/virtio_balloon.ko")
     eventually(lambda: given() == 112, f"{given()} MiB given back, and not 112", 60)
+
+    def told():
+        return json.loads(context.anykvm("stats", "--json", "b"))["balloon"]
+
+    require((told()["wanted"], told()["actual"]) == (400 << 20, 400 << 20), f"stats: {told()}")
+    # What the guest says of itself is of now.
+    context.anykvm("stats", "b")
+    found = told()["guest"]
+    memory = dict(re.findall(r"(?m)^(\w+): +(\d+) kB", guest.run("cat /proc/meminfo")))
+    for name, line in (("free", "MemFree"), ("available", "MemAvailable"), ("total", "MemTotal")):
+        require(abs(found[name] - (int(memory[line]) << 10)) < 16 << 20,
+                f"{line} is {memory[line]} kB, stats say {found}")
+    require(found["age"] < 2, f"stats are {found['age']} s old")
+    for size, away in (("448M", 64), ("320M", 192), ("400M", 112)):
+        context.anykvm("balloon", "b", size)
+        eventually(lambda size=size: context.anykvm("balloon", "b") ==
+                   f"b has {size} and shall keep {size}\n", f"not {size}", 60)
+        pages = dict(line.split() for line in guest.run("grep ^balloon_ /proc/vmstat").splitlines())
+        now = int(pages["balloon_inflate"]) - int(pages["balloon_deflate"]) >> 8
+        require(now == away, f"{size}: the balloon has {now} MiB, not {away}")
     guest.run("rm /mnt/f")
     eventually(lambda: shared_memory(guest.console.pid) < used - 120,
                f"{shared_memory(guest.console.pid)} of {used} MiB are still in use", 60)
@@ -476,8 +371,8 @@ def balloon(context):
 
 def watchdog(context):
     """A guest that hangs is reset, and knows why; or it is paused, or switched off."""
-    package = "linux-image-amd64"
-    if not context.files.get(package):
+    package = FULL
+    if not context.images.get(package):
         return f"no package {package}"
     guest = context.guest("--watchdog", package=package)
     load = "insmod /modules/watchdog.ko && insmod /modules/i6300esb.ko heartbeat=2"
@@ -491,6 +386,13 @@ def watchdog(context):
     require(guest.run("cat /sys/class/watchdog/watchdog0/bootstatus") == "32",
             "it does not know why it was reset")
     guest.off()
+    guest = context.guest("--watchdog=pause", "--name", "w", package=package)
+    guest.run(load)
+    guest.console.send(b"exec 3>/dev/watchdog; echo a >&3; while :; do :; done\n")
+    guest.console.expect(rb"watchdog has expired: it is paused", 60)
+    eventually(lambda: json.loads(context.anykvm("ps", "--json"))[0]["state"] == "paused",
+               "it is not paused")
+    guest.kill()
     guest = context.guest("--watchdog=poweroff", package=package)
     guest.run(load + " nowayout=1")
     guest.console.send(b"exec 3>/dev/watchdog; echo a >&3; while :; do :; done\n")
@@ -517,29 +419,15 @@ def main():
     args.helper = os.path.realpath(args.helper)
     tap = Tap()
     with tempfile.TemporaryDirectory(prefix="anykvm-share-") as work:
-        shared = Files(args, work)
-        if not shared.get("linux-image-cloud-amd64"):
+        images = Images(work, MODULES, LATER, (("share-guest", args.helper),))
+        if not images.get():
             tap.skip("sharing", "the packages linux-image-cloud-amd64 and busybox-static cannot "
                      "be had")
             return tap.finish()
         for case in CASES:
-            if args.cases and case.__name__ not in args.cases:
-                continue
-            directory = tempfile.mkdtemp(dir=work)
-            begun = time.monotonic()
-            with contextlib.ExitStack() as stack:
-                context = Context(args, shared, directory, stack)
-                try:
-                    skipped = case(context)
-                    if skipped:
-                        tap.skip(case.__name__, skipped)
-                    else:
-                        tap.result(True, f"{case.__name__} ({time.monotonic() - begun:.0f} s)")
-                except (Failed, Ended, Timeout, OSError, subprocess.CalledProcessError) as problem:
-                    tap.result(False, case.__name__, [str(problem)])
-                    for console in context.consoles:
-                        for line in console.tail(60 if args.verbose else 12):
-                            tap.note("| " + line)
+            if not args.cases or case.__name__ in args.cases:
+                run_case(tap, case.__name__, case, lambda directory, stack:
+                         Context(args, images, directory, stack), args.verbose)
         return tap.finish()
 
 

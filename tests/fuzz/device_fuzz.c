@@ -206,6 +206,8 @@ static void receive_frame(void)
 
 	if (!network.front)
 		return;
+	if (u8() & 1)
+		virtio_net_set_link(&fm->m, 0, u8() & 1);
 	network.front->receive(network.front_data, queue, &header, frame, length);
 	network.front->received(network.front_data, queue);
 	if (u8() & 1)
@@ -467,9 +469,16 @@ static void start_driver(void)
 {
 	uint64_t mask = u8() & 1 ? UINT64_MAX : ~(uint64_t)u32();
 
-	if (!devices[kind].queues)
+	if (devices[kind].make == make_pc)
 		return;
 	fake_machine_reset(fm);
+	if (devices[kind].make == make_watchdog) {
+		/* Only its registers. */
+		fake_config_write(fm, SLOT, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+		d.device = fake_config_read(fm, SLOT, PCI_BASE_ADDRESS_0, 4) &
+			   PCI_BASE_ADDRESS_MEM_MASK;
+		return;
+	}
 	driver_find(&d, fm, SLOT);
 	driver_start(&d, mask | 1ull << VIRTIO_F_VERSION_1, devices[kind].queues);
 	if (devices[kind].make == make_fs)
@@ -497,6 +506,28 @@ static void chain(void)
 	}
 	driver_add(&d, queue, buffers, count);
 	driver_notify(&d, queue);
+}
+
+/* The first bytes of requests whose kinds are few: one that there is, or nearly so. */
+static void head(uint8_t *p)
+{
+	if (devices[kind].make == make_blk) {
+		/* type, reserved, sector */
+		p[0] %= 16;
+		memset(p + 1, 0, 7);
+		p[8] %= DISK_SIZE / 512 + 2;
+		memset(p + 9, 0, 7);
+	} else if (devices[kind].make == make_net) {
+		/* class and command; in a packet, flags and gso_type */
+		p[0] %= 7;
+		p[1] %= 7;
+	} else if (devices[kind].make == make_console) {
+		/* id, event, value */
+		p[0] %= 5;
+		memset(p + 1, 0, 3);
+		p[4] %= 10;
+		p[5] = 0;
+	}
 }
 
 /* A chain for the devices that have a header of their own, with the fields that matter. */
@@ -537,10 +568,19 @@ static void request(void)
 		memcpy(p + 24, &data, 4);
 		memcpy(p + 28, types, 4);
 		memcpy(p + 32, rest, 12);
+	} else if (devices[kind].make == make_balloon) {
+		/* numbers of pages, most of which there are */
+		length = u8();
+		for (uint32_t i = 0; i + 4 <= length; i += 4) {
+			uint32_t pfn = u16() % (FAKE_MEMORY / 4096 + 16);
+
+			memcpy(p + i, &pfn, 4);
+		}
 	} else {
 		length = u8();
 		for (uint32_t i = 0; i < length; i++)
 			p[i] = u8();
+		head(p);
 	}
 	buffers[0].length = length;
 	driver_add(&d, queue, buffers, buffers[1].length ? 2 : 1);
