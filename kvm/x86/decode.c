@@ -553,7 +553,7 @@ static int decode_immediates(struct decode *s, const struct x86_opcode *row, str
 			v = size == 1 ? (u64)(s8)v : size == 2 ? (u64)(s16)v : (u64)(s32)v;
 			break;
 		}
-		if (second)
+		if (second || (row->attr & X86_A_HOST))
 			out->imm2 = v;
 		else
 			out->imm = v;
@@ -579,7 +579,7 @@ int x86_decode(const struct x86_decoder *d, const u8 *bytes, u32 n, int mode, co
 	if (r != FETCH_OK)
 		return r;
 
-	out->op = row;
+	out->row = row - x86_optable;
 	out->opsize = operand_size(&s, d, row);
 	if (mode == X86_MODE_64)
 		out->addrsize = s.addrsize67 ? 4 : 8;

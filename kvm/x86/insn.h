@@ -156,31 +156,42 @@ struct x86_opcode {
 	u16 host;			/* X86_A_HOST rows that are not plain: hostop.h */
 };
 
-/* A decoded instruction. */
+/*
+ * A decoded instruction. A guest's programs have hundreds of thousands at a time, so it is two to a cache line. Fields
+ * that interpretation reads each time, and those that code is made to read (thunk.c), are bytes of their own.
+ */
 struct x86_insn {
 	x86_exec_fn *fn;
-	const struct x86_opcode *op;
-	u64 imm;			/* immediate, branch displacement or moffs: sign-extended as used */
+	union {
+		u64 imm;		/* immediate, branch displacement or moffs: sign-extended as used */
+		const void *host;	/* X86_A_HOST rows, which have imm2 only. Once bound: cpu/soft's thunk */
+	};
 	s32 disp;
+	u16 row;			/* of x86_optable: see x86_op */
 	u8 len;				/* bytes, 1 to 15 */
-	u8 opsize;			/* 1, 2, 4, 8 */
-	u8 addrsize;			/* 2, 4, 8 */
-	u8 seg;				/* segment of the memory operand: X86_SEG_*, or X86_SEG_FLAT */
+	u8 flags;			/* X86_I_* */
 	u8 reg;				/* modrm.reg with REX.R, or the opcode's register with REX.B */
 	u8 rm;				/* modrm.rm with REX.B, where mod is 3; without modrm: 0 where an
 					 * operand is ACC, else as reg. So ADD AL, imm is ADD rm, imm */
-	u8 base, index;			/* of the memory operand; X86_REG_ZERO, X86_REG_RIP included */
-	u8 scale;			/* 0 to 3 */
 	u8 vvvv;			/* VEX */
-	u8 imm2;			/* ENTER's second immediate; x87: modrm. The far pointer's selector is in disp */
-	u8 flags;			/* X86_I_* */
-	const void *host;		/* X86_A_HOST rows, once bound: cpu/soft's thunk */
+	u8 imm2;			/* ENTER's second immediate, X86_A_HOST rows' only one; x87: modrm. The far
+					 * pointer's selector is in disp */
+	u8 base, index;			/* of the memory operand; X86_REG_ZERO, X86_REG_RIP included */
+	u8 seg : 6;			/* segment of the memory operand: X86_SEG_*, or X86_SEG_FLAT */
+	u8 scale : 2;			/* 0 to 3 */
+	u8 opsize : 4;			/* 1, 2, 4, 8 */
+	u8 addrsize : 4;		/* 2, 4, 8 */
 };
+
+_Static_assert(sizeof(struct x86_insn) == 32, "two to a cache line");
+
+extern const struct x86_opcode x86_optable[];
+extern const u32 x86_optable_size;
 
 /* The row of the table that i is of. */
 static __always_inline const struct x86_opcode *x86_op(const struct x86_insn *i)
 {
-	return i->op;
+	return &x86_optable[i->row];
 }
 
 #define X86_I_MEM	BIT(0)	/* the modrm operand is memory */
@@ -204,9 +215,6 @@ struct x86_decoder {
 	bool near66;			/* 64-bit mode: 66 makes near branches 16 bits wide. AMD's do so,
 					 * Intel's ignore it; here as the host does */
 };
-
-extern const struct x86_opcode x86_optable[];
-extern const u32 x86_optable_size;
 
 /* Builds the index. 0 or -ENOMEM. The decoder is read-only afterwards, shared by all vCPUs. */
 int x86_decoder_init(struct x86_decoder *d, x86_exec_fn *host_exec);

@@ -336,7 +336,7 @@ u32 soft_fp_flags(struct x86_cpu *c, const struct x86_insn *i, const struct soft
 		if (x86_op(i)->vex != X86_LEGACY)
 			orig[REG] = orig[VVVV];
 		job.t = NULL;
-		flags = dot_flags(&job, orig, i->imm,
+		flags = dot_flags(&job, orig, i->imm2,
 				  x86_op(i)->vex != X86_LEGACY && i->flags & X86_I_VEXL ? 2 : 1, mxcsr);
 	} else {
 		flags = all_flags(&job, orig, nr_elements(&job, i), mxcsr);

@@ -29,7 +29,7 @@ void soft_stats_free(struct soft_stats *s)
 
 void soft_stats_handled(struct soft_vcpu *s, const struct x86_insn *i)
 {
-	u32 row = x86_op(i) - x86_optable;
+	u32 row = i->row;
 
 	s->stats.handled++;
 	s->stats.rows[ROW(row, jit_knows_row(s->jit, row))]++;

@@ -184,7 +184,7 @@ static void load_index(struct emit *e, int role, bool vector)
 {
 	u32 off = role == ROLE_REG ? offsetof(struct x86_insn, reg) :
 		  role == ROLE_RM ? offsetof(struct x86_insn, rm) :
-		  role == ROLE_VVVV ? offsetof(struct x86_insn, vvvv) : offsetof(struct x86_insn, imm);
+		  role == ROLE_VVVV ? offsetof(struct x86_insn, vvvv) : offsetof(struct x86_insn, imm2);
 	u8 n = role - 1;	/* r8 + n */
 
 	/* movzx r(8+n)d, byte [rsi + off] */
@@ -315,7 +315,7 @@ static void emit_insn(struct emit *e, const struct x86_insn *i, u8 base)
 	if (has_operand(op, X86_OP_L))
 		byte(e, ROLE_L << 4);
 	else if (has_operand(op, X86_OP_I))
-		byte(e, i->imm);
+		byte(e, i->imm2);
 }
 
 static int vector_role(u8 kind, bool mem)
@@ -426,10 +426,10 @@ static u8 deny_bits(const struct x86_opcode *op)
 static u64 thunk_key(const struct x86_insn *i)
 {
 	bool mem = i->flags & X86_I_MEM;
-	u64 key = (u64)(x86_op(i) - x86_optable) << 32 | soft_insn_256(i) << 0 | soft_insn_w(i) << 1 | mem << 2;
+	u64 key = (u64)i->row << 32 | soft_insn_256(i) << 0 | soft_insn_w(i) << 1 | mem << 2;
 
 	if (has_operand(x86_op(i), X86_OP_I))
-		key |= (i->imm & 0xff) << 8;
+		key |= (u32)i->imm2 << 8;
 	if (has_operand(x86_op(i), X86_OP_P))
 		key |= (i->reg & 7) << 16;
 	if (!mem && (has_operand(x86_op(i), X86_OP_Q) || has_operand(x86_op(i), X86_OP_ST)))

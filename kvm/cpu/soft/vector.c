@@ -497,7 +497,7 @@ void soft_bind_insn(struct x86_cpu *c, struct x86_insn *i)
 	/* There are eight registers outside 64-bit mode: the fourth operand's top bit is
 	 * ignored. */
 	if (c->mode != X86_MODE_64 && x86_op(i)->op[3].kind == X86_OP_L)
-		bound.imm &= 0x7f;
+		bound.imm2 &= 0x7f;
 	/* No memory for a thunk now: perhaps later. */
 	if (!bind(c, &bound))
 		*i = bound;

@@ -346,7 +346,7 @@ static bool high_byte_by_call(const struct x86_insn *i, const struct kind_of *kd
 static struct kind_of kind_of(struct tr *t, const struct x86_insn *i)
 {
 	const struct kind_of call = { NULL, K_CALL, 0 };
-	u8 k = t->j->kind[x86_op(i) - x86_optable];
+	u8 k = t->j->kind[i->row];
 	bool mem = i->flags & X86_I_MEM, address;
 	struct kind_of kd;
 

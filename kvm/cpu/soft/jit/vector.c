@@ -74,7 +74,7 @@ u32 jit_vectors_of(const struct x86_insn *i, bool written)
 		switch (o->kind) {
 		case X86_OP_V: mask |= BIT(i->reg); break;
 		case X86_OP_H: mask |= BIT(i->vvvv); break;
-		case X86_OP_L: mask |= BIT((i->imm >> 4) & 15); break;
+		case X86_OP_L: mask |= BIT((i->imm2 >> 4) & 15); break;
 		case X86_OP_W: mask |= i->flags & X86_I_MEM ? 0 : BIT(i->rm); break;
 		}
 	}
@@ -182,7 +182,7 @@ void jit_emit_vector(struct tr *t, const struct x86_insn *i, const struct effect
 		switch (o->kind) {
 		case X86_OP_V: n = reg = i->reg; break;
 		case X86_OP_H: n = vvvv = i->vvvv; break;
-		case X86_OP_L: n = four = (i->imm >> 4) & 15; break;
+		case X86_OP_L: n = four = (i->imm2 >> 4) & 15; break;
 		case X86_OP_W:
 			if (!mem) {
 				n = i->rm;
@@ -228,9 +228,9 @@ void jit_emit_vector(struct tr *t, const struct x86_insn *i, const struct effect
 		e_op(e, jit_host_opcode(op), soft_insn_w(i) ? 8 : 4, reg, m);
 	}
 	if (four >= 0)
-		e8(e, four << 4 | (i->imm & 15));
+		e8(e, four << 4 | (i->imm2 & 15));
 	else if (imm)
-		e8(e, i->imm);
+		e8(e, i->imm2);
 	t->cached |= written;
 	t->dirty |= written;
 	if (out_gpr >= 0)

@@ -205,7 +205,7 @@ void jit_emit_x87(struct tr *t, const struct x86_insn *i, const struct effect *f
 	}
 	e_op(e, jit_host_opcode(op), soft_insn_w(i) ? 8 : 4, reg, m);
 	if (imm)
-		e8(e, i->imm);
+		e8(e, i->imm2);
 	if (out_gpr >= 0)
 		out(t, out_gpr, out_host);
 	if (!mem && op->op[0].kind == X86_OP_ACC)		/* fnstsw ax */
