@@ -125,6 +125,11 @@ static long nmi(struct api_call *c)
 	return kvm_x86_nmi(c->v);
 }
 
+static long smi(struct api_call *c)
+{
+	return kvm_x86_smi(c->v);
+}
+
 static long set_guest_debug(struct api_call *c)
 {
 	return kvm_x86_set_guest_debug(c->v, c->data);
@@ -303,6 +308,7 @@ static const struct api_row rows[] = {
 	API_ROW(KVM_SET_MP_STATE, IN(struct kvm_mp_state), set_mp_state),
 	API_ROW(KVM_INTERRUPT, IN(struct kvm_interrupt), interrupt),
 	API_ROW(KVM_NMI, NONE, nmi),
+	API_ROW(KVM_SMI, NONE, smi),
 	API_ROW(KVM_SET_GUEST_DEBUG, IN(struct kvm_guest_debug), set_guest_debug),
 	API_ROW(KVM_X86_SETUP_MCE, IN(u64), setup_mce),
 	API_ROW(KVM_X86_SET_MCE, IN(struct kvm_x86_mce), set_mce),

@@ -240,6 +240,7 @@ enum kvm_request {
 	KVM_REQ_MASTERCLOCK,
 	KVM_REQ_TIMER,			/* the local APIC's timer has run out */
 	KVM_REQ_UNHALT,			/* wake from HLT whatever is pending */
+	KVM_REQ_SMI,
 	KVM_REQ_TRIPLE_FAULT,
 	KVM_REQ_IOAPIC_EOI_EXIT,
 	KVM_REQ_TPR_ACCESS,

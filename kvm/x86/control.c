@@ -282,6 +282,8 @@ void x86_reset(struct x86_cpu *c, bool init)
 	WRITE_ONCE(c->ev.nmi_queued, 0);
 	c->ev.nmi_pending = 0;
 	c->ev.nmi_masked = false;
+	c->ev.smi_pending = c->ev.smm = c->ev.smm_inside_nmi = false;
+	c->smi_count = 0;
 	c->ev.triple_fault = false;
 	memset(&c->io, 0, sizeof(c->io));
 	c->int_shadow = 0;

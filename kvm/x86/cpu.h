@@ -188,6 +188,7 @@ struct x86_cpu {
 	u64 tsc_offset;			/* guest TSC = host TSC scaled + offset */
 	u64 tsc_adjust;
 	u32 tsc_khz;			/* of the guest */
+	u64 smbase, smi_count;		/* system management mode: smm.c */
 	u64 tsc_ratio;			/* 32.32; 1 << 32: as the host */
 
 	struct x86_fpu fpu;
@@ -203,7 +204,8 @@ struct x86_cpu {
 		u32 nmi_queued;			/* sent by other threads; x86_queue_nmi */
 		u8 nmi_pending;			/* to be taken; v's thread's */
 		bool nmi_masked;
-		bool smi_pending, smm, smi_latched;
+		bool smi_pending;		/* to be taken */
+		bool smm, smm_inside_nmi;	/* in system management mode; and NMIs were masked before */
 		bool triple_fault;
 		bool init_pending, sipi_pending;
 		u8 sipi_vector;

@@ -71,6 +71,8 @@ void x86_serve_requests(struct kvm_vcpu *v)
 		kvm_pv_update_clock(v);
 	if (kvm_check_request(v, KVM_REQ_STEAL_UPDATE))
 		kvm_pv_update_steal(v);
+	if (kvm_check_request(v, KVM_REQ_SMI))
+		c->ev.smi_pending = true;
 	if (kvm_check_request(v, KVM_REQ_TRIPLE_FAULT))
 		c->ev.triple_fault = true;
 	kvm_check_request(v, KVM_REQ_EVENT);
@@ -81,6 +83,11 @@ void x86_accept_reset_signals(struct kvm_vcpu *v)
 {
 	struct x86_cpu *c = &v->cpu;
 
+	/* INIT waits for RSM; SIPI is for one who waits for it. */
+	if (c->ev.smm) {
+		store_release(&c->ev.sipi_pending, false);
+		return;
+	}
 	if (atomic_xchg(&c->ev.init_pending, false)) {
 		x86_reset(c, true);
 		kvm_pv_reset(v);
@@ -121,6 +128,12 @@ static bool nmi_open(const struct x86_cpu *c)
 	return !c->ev.nmi_masked && !c->int_shadow && !blocked_by_debugger(c);
 }
 
+/* In a shadow an SMI waits too, as it may: saved, the shadow would be lost. */
+static bool smi_open(const struct x86_cpu *c)
+{
+	return !c->ev.smm && !c->int_shadow && !blocked_by_debugger(c);
+}
+
 /* Would an interrupt from the VMM's PIC (KVM_INTERRUPT) be taken at once? */
 static bool ready_for_injection(struct kvm_vcpu *v)
 {
@@ -156,6 +169,8 @@ bool x86_wakes(struct kvm_vcpu *v)
 
 	if (c->ev.exception_pending || c->ev.triple_fault || c->ev.interrupt_injected)
 		return true;
+	if ((READ_ONCE(v->requests) & BIT(KVM_REQ_SMI)) || (c->ev.smi_pending && !c->ev.smm))
+		return true;
 	if (collect_nmis(c) && !c->ev.nmi_masked)
 		return true;
 	return (c->rflags & X86_RFLAGS_IF) && kvm_has_interrupt(v);
@@ -176,7 +191,7 @@ int x86_inject_events(struct kvm_vcpu *v)
 {
 	struct x86_cpu *c = &v->cpu;
 	struct kvm_run *run = v->run;
-	bool in_user = v->kvm->arch.irqchip_mode == KVM_IRQCHIP_NONE, nmi, intr;
+	bool in_user = v->kvm->arch.irqchip_mode == KVM_IRQCHIP_NONE, smi, nmi, intr;
 	bool wants_window = v->kvm->arch.irqchip_mode != KVM_IRQCHIP_KERNEL;
 	int r = 0;
 
@@ -190,7 +205,7 @@ int x86_inject_events(struct kvm_vcpu *v)
 	/* An instruction that waits for the VMM's answer goes first: it was begun. What else waits is looked at
 	 * again right behind it. */
 	if (c->io.nr_reads) {
-		if (c->ev.exception_pending || c->ev.interrupt_injected || c->ev.nmi_pending ||
+		if (c->ev.exception_pending || c->ev.interrupt_injected || c->ev.smi_pending || c->ev.nmi_pending ||
 		    (!in_user && kvm_has_interrupt(v)) ||
 		    (wants_window && READ_ONCE(run->request_interrupt_window)))
 			atomic_or(&c->attention, X86_ATTN_EVENT);
@@ -203,6 +218,9 @@ int x86_inject_events(struct kvm_vcpu *v)
 	} else if (c->ev.interrupt_injected) {
 		c->ev.interrupt_injected = false;
 		r = delivered(c, x86_deliver_interrupt(c, c->ev.interrupt_vector));
+	} else if (c->ev.smi_pending && smi_open(c)) {
+		c->ev.smi_pending = false;
+		x86_enter_smm(c);
 	} else if (c->ev.nmi_pending && nmi_open(c)) {
 		c->ev.nmi_pending--;
 		kvm_count(v, KVM_STAT_NMI_INJECTIONS);
@@ -222,11 +240,12 @@ int x86_inject_events(struct kvm_vcpu *v)
 	if (r || c->ev.triple_fault)
 		return r;
 
-	/* What is left waits for IF, for IRET, or for the end of the shadow: one instruction. */
+	/* What is left waits for IF, for IRET or RSM, or for the end of the shadow: one instruction. */
+	smi = c->ev.smi_pending && !c->ev.smm;
 	nmi = c->ev.nmi_pending;
 	intr = !in_user && kvm_has_interrupt(v);
-	c->event_waiting = nmi || intr;
-	if ((nmi && nmi_open(c)) || (intr && interrupts_open(c)) || (c->event_waiting && c->int_shadow))
+	c->event_waiting = smi || nmi || intr;
+	if ((smi && smi_open(c)) || (nmi && nmi_open(c)) || (intr && interrupts_open(c)) || (c->event_waiting && c->int_shadow))
 		atomic_or(&c->attention, X86_ATTN_EVENT);
 	if (wants_window && READ_ONCE(run->request_interrupt_window)) {
 		if (ready_for_injection(v)) {
@@ -413,12 +432,20 @@ int kvm_x86_nmi(struct kvm_vcpu *v)
 	return 0;
 }
 
+int kvm_x86_smi(struct kvm_vcpu *v)
+{
+	kvm_make_request(v, KVM_REQ_SMI);
+	return 0;
+}
+
 int kvm_x86_get_vcpu_events(struct kvm_vcpu *v, struct kvm_vcpu_events *e)
 {
 	struct x86_cpu *c = &v->cpu;
 	const struct x86_fault *f = &c->ev.exception;
 	bool payload = v->kvm->arch.exception_payload;
 
+	if (kvm_check_request(v, KVM_REQ_SMI))
+		c->ev.smi_pending = true;
 	memset(e, 0, sizeof(*e));
 	if (c->ev.exception_pending) {
 		/* Without the payload capability a pending exception looks already injected, and what it would put
@@ -443,8 +470,9 @@ int kvm_x86_get_vcpu_events(struct kvm_vcpu *v, struct kvm_vcpu_events *e)
 	e->sipi_vector = READ_ONCE(c->ev.sipi_vector);
 	e->smi.smm = c->ev.smm;
 	e->smi.pending = c->ev.smi_pending;
-	e->smi.latched_init = c->ev.smi_latched;
-	e->flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
+	e->smi.smm_inside_nmi = c->ev.smm_inside_nmi;
+	e->smi.latched_init = c->lapic && load_acquire(&c->ev.init_pending);
+	e->flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW | KVM_VCPUEVENT_VALID_SMM;
 	if (v->kvm->arch.triple_fault_event) {
 		e->triple_fault.pending = c->ev.triple_fault;
 		e->flags |= KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
@@ -468,8 +496,10 @@ int kvm_x86_set_vcpu_events(struct kvm_vcpu *v, const struct kvm_vcpu_events *e)
 	if ((e->exception.injected || e->exception.pending) &&
 	    (e->exception.nr > 31 || e->exception.nr == X86_NMI))
 		return -EINVAL;
-	if ((e->flags & KVM_VCPUEVENT_VALID_SMM) && (e->smi.smm || e->smi.pending))
-		return -EINVAL;	/* no system management mode here */
+	/* INIT waits while in system management mode: it is not received. */
+	if ((e->flags & KVM_VCPUEVENT_VALID_SMM) && (e->smi.smm || e->smi.pending) &&
+	    c->mp_state == KVM_MP_STATE_INIT_RECEIVED)
+		return -EINVAL;
 	if ((e->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT) && !v->kvm->arch.triple_fault_event)
 		return -EINVAL;
 
@@ -494,6 +524,16 @@ int kvm_x86_set_vcpu_events(struct kvm_vcpu *v, const struct kvm_vcpu_events *e)
 	c->ev.nmi_masked = e->nmi.masked;
 	if ((e->flags & KVM_VCPUEVENT_VALID_SIPI_VECTOR) && c->lapic)
 		WRITE_ONCE(c->ev.sipi_vector, e->sipi_vector);
+	if (e->flags & KVM_VCPUEVENT_VALID_SMM) {
+		if (c->ev.smm != !!e->smi.smm) {
+			x86_smm_changed(c, e->smi.smm);
+			x86_mmu_reconfigure(c);
+		}
+		c->ev.smi_pending = e->smi.pending;
+		c->ev.smm_inside_nmi = e->smi.smm && e->smi.smm_inside_nmi;
+		if (c->lapic)
+			store_release(&c->ev.init_pending, (bool)e->smi.latched_init);
+	}
 	if (e->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT)
 		c->ev.triple_fault = e->triple_fault.pending;
 	kvm_make_request(v, KVM_REQ_EVENT);
@@ -522,6 +562,10 @@ int kvm_x86_set_mp_state(struct kvm_vcpu *v, const struct kvm_mp_state *s)
 	case KVM_MP_STATE_HALTED:
 		/* Only a local APIC of ours can end these. */
 		if (!c->lapic)
+			return -EINVAL;
+		/* Where INIT waits, it has not been taken. */
+		if ((c->ev.smm || c->ev.smi_pending) && (s->mp_state == KVM_MP_STATE_INIT_RECEIVED ||
+							 s->mp_state == KVM_MP_STATE_SIPI_RECEIVED))
 			return -EINVAL;
 		break;
 	default:

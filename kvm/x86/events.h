@@ -18,12 +18,18 @@ int x86_inject_events(struct kvm_vcpu *v);
 bool x86_wakes(struct kvm_vcpu *v);
 /* An NMI for v, from any thread. */
 void x86_queue_nmi(struct kvm_vcpu *v);
-/* Takes INIT and SIPI. */
+/* Takes INIT and SIPI, where they are not blocked. */
 void x86_accept_reset_signals(struct kvm_vcpu *v);
 /* kvm_run's fields that the VMM reads after, and sets before, every KVM_RUN; registers among them, where it
  * wants them there. 0, -EINVAL. v's thread, not entered. */
 int x86_run_begin(struct kvm_vcpu *v);
 void x86_run_end(struct kvm_vcpu *v);
+
+/* ---- system management mode: smm.c ---- */
+/* Takes an SMI now. */
+void x86_enter_smm(struct x86_cpu *c);
+/* The vCPU is in that mode from now on, or no longer: by an SMI or RSM, or because the VMM says so. */
+void x86_smm_changed(struct x86_cpu *c, bool smm);
 
 /* ---- debugging by the VMM: KVM_SET_GUEST_DEBUG ---- */
 /* Does exception `vector` belong to the VMM's debugger? */
@@ -43,6 +49,7 @@ int kvm_x86_set_mp_state(struct kvm_vcpu *v, const struct kvm_mp_state *s);
 int kvm_x86_set_guest_debug(struct kvm_vcpu *v, const struct kvm_guest_debug *d);
 int kvm_x86_interrupt(struct kvm_vcpu *v, u32 irq);	/* KVM_INTERRUPT */
 int kvm_x86_nmi(struct kvm_vcpu *v);			/* KVM_NMI */
+int kvm_x86_smi(struct kvm_vcpu *v);			/* KVM_SMI */
 int kvm_x86_translate(struct kvm_vcpu *v, struct kvm_translation *t);
 
 #endif

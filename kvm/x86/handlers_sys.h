@@ -17,6 +17,9 @@ X86_DECLARE_HANDLER(sysret)
 X86_DECLARE_HANDLER(sysenter)
 X86_DECLARE_HANDLER(sysexit)
 
+/* smm.c */
+X86_DECLARE_HANDLER(rsm)
+
 /* segop.c */
 X86_DECLARE_HANDLER(mov_from_seg)
 X86_DECLARE_HANDLER(mov_to_seg)

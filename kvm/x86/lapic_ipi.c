@@ -58,6 +58,9 @@ static int take(struct x86_lapic *a, const struct kvm_lapic_msg *m)
 		if (!apic_sw_enabled(a))
 			return -1;
 		return apic_accept(a, m->vector, m->trig_mode);
+	case APIC_DM_SMI:
+		kvm_make_request(v, KVM_REQ_SMI);
+		return 1;
 	case APIC_DM_NMI:
 		x86_queue_nmi(v);
 		return 1;
@@ -72,7 +75,7 @@ static int take(struct x86_lapic *a, const struct kvm_lapic_msg *m)
 		WRITE_ONCE(c->ev.sipi_vector, m->vector);
 		store_release(&c->ev.sipi_pending, true);
 		break;
-	default:		/* SMI, remote read, ExtINT: not for here */
+	default:		/* remote read, ExtINT: not for here */
 		return -1;
 	}
 	kvm_make_request(v, KVM_REQ_EVENT);

@@ -131,7 +131,7 @@ static const u32 state_msrs[] = {
 	MSR_SYSCALL_MASK, MSR_KERNEL_GS_BASE, MSR_TSC_AUX, MSR_PAT, MSR_DEBUGCTL, MSR_SPEC_CTRL,
 	0x11, 0x12, 0x4b564d00, 0x4b564d01, 0x4b564d03, 0x4b564d04, 0x4b564d05,	/* pv.c */
 	MSR_TSC_ADJUST, MSR_TSC_DEADLINE, MSR_ARCH_CAPABILITIES, MSR_MISC_ENABLE, MSR_MCG_STATUS,
-	MSR_MCG_CTL, MSR_PLATFORM_INFO, MSR_MISC_FEATURES_ENABLES, MSR_UCODE_REV, MSR_K7_HWCR,
+	MSR_MCG_CTL, MSR_SMBASE, MSR_SMI_COUNT, MSR_PLATFORM_INFO, MSR_MISC_FEATURES_ENABLES, MSR_UCODE_REV, MSR_K7_HWCR,
 	MSR_AMD64_DE_CFG,
 	MSR_MTRR_VAR, MSR_MTRR_VAR + 1, MSR_MTRR_VAR + 2, MSR_MTRR_VAR + 3, MSR_MTRR_VAR + 4,
 	MSR_MTRR_VAR + 5, MSR_MTRR_VAR + 6, MSR_MTRR_VAR + 7, MSR_MTRR_VAR + 8, MSR_MTRR_VAR + 9,
@@ -221,6 +221,7 @@ void x86_reset_msrs(struct x86_cpu *c)
 	c->pat = PAT_RESET;
 	c->debugctl = 0;
 	c->misc_enable = MISC_ENABLE_RESET;
+	c->smbase = 0x30000;
 	if (!c->lapic)
 		c->apic_base = 0xfee00000 | X86_APIC_BASE_ENABLE | (bsp ? X86_APIC_BASE_BSP : 0);
 	memset(m->mtrr_fixed, 0, sizeof(m->mtrr_fixed));
@@ -525,7 +526,6 @@ static bool get_constant(const struct x86_cpu *c, u32 index, u64 *val)
 	*val = 0;
 	switch (index) {
 	case MSR_PLATFORM_ID:
-	case MSR_SMI_COUNT:
 	case MSR_P6_PERFCTR0:
 	case MSR_P6_PERFCTR1:
 	case MSR_P6_EVNTSEL0:
@@ -614,6 +614,8 @@ static bool get_simple(struct x86_cpu *c, u32 index, u64 *val, bool host, bool *
 		return host || !READ_ONCE(c->vcpu->kvm->arch.platform_info_hidden);
 	case MSR_MISC_FEATURES_ENABLES: *val = m->misc_features; return true;
 	case MSR_POWER_CTL: *val = m->power_ctl; return true;
+	case MSR_SMBASE: *val = c->smbase; return host;
+	case MSR_SMI_COUNT: *val = c->smi_count; return true;
 	case MSR_XSS: *val = 0; return host;
 	case MSR_PERF_CAPABILITIES: *val = 0; return host;
 	case MSR_K7_HWCR: *val = m->hwcr; return true;
@@ -800,9 +802,14 @@ static bool set_simple(struct x86_cpu *c, u32 index, u64 val, bool host, bool *k
 		m->misc_features = val;
 		return true;
 	case MSR_POWER_CTL: m->power_ctl = val; return true;
+	case MSR_SMBASE:
+	case MSR_SMI_COUNT:
+		if (!host)
+			return false;
+		*(index == MSR_SMBASE ? &c->smbase : &c->smi_count) = val;
+		return true;
 	case MSR_XSS:
-	case MSR_PERF_CAPABILITIES:
-	case MSR_SMBASE: return host && !val;
+	case MSR_PERF_CAPABILITIES: return host && !val;
 	case MSR_K7_HWCR: return set_hwcr(c, val);
 	case MSR_AMD64_DE_CFG:
 		if ((!host && c->vendor != X86_VENDOR_AMD) || (val & ~DE_CFG_LFENCE_SERIALIZE))

@@ -43,6 +43,7 @@
 { T1(0xce, "into"), NOMODRM, H(into), .attr = X86_A_I64 | X86_A_END },
 { T1(0xf1, "int1"), NOMODRM, H(icebp), .attr = X86_A_END },
 { T1(0xf4, "hlt"), NOMODRM, H(hlt), .attr = X86_A_PRIV | X86_A_END },
+{ T0F(0xaa, "rsm"), NOMODRM, H(rsm), .attr = X86_A_END },
 { T1(0xfa, "cli"), NOMODRM, H(cli) },
 { T1(0xfb, "sti"), NOMODRM, H(sti), .attr = X86_A_SHADOW | X86_A_END },
 { T1(0x9c, "pushf"), NOMODRM, H(pushf), .attr = X86_A_D64 },

@@ -4,8 +4,8 @@
  * MOV CR and DR, LMSW, SMSW, CLTS, RDMSR, WRMSR, RDTSC, CPUID, XGETBV, XSETBV, INVLPG, INVPCID,
  * cache instructions, MONITOR, MWAIT, CLAC, STAC, hypercalls.
  *
- * What changes how code or addresses are understood ends the block (X86_DONE). Instructions of VMX, SVM,
- * SMX and SMM have no rows: they are undefined here.
+ * What changes how code or addresses are understood ends the block (X86_DONE). Instructions of VMX, SVM
+ * and SMX have no rows: they are undefined here.
  */
 #include "kvm/core/kvm.h"
 #include "kvm/x86/descriptor.h"
