@@ -60,7 +60,7 @@ static int stale(struct x86_cpu *c, const struct x86_insn *i)
 /* A handler may be inside the block right now, so its memory stays; only what it does changes. */
 static void poison(struct soft_block *b)
 {
-	b->jit_slot = b->jit_host = NULL;
+	b->jit_slot = 0;
 	for (u32 k = 0; k < b->n; k++)
 		b->insn[k].fn = stale;
 	b->host = 0;
@@ -186,7 +186,7 @@ void soft_icache_doubt_page(struct x86_cpu *c, u64 host)
 	page->epoch = ic->epoch - 1;
 	for (struct soft_block *b = page->blocks; b; b = b->page_next) {
 		b->epoch = ic->epoch - 1;
-		translated |= b->jit_slot != NULL;
+		translated |= b->jit_slot != 0;
 	}
 	if (translated)
 		x86_code_moved(c);
@@ -296,7 +296,7 @@ struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host)
 	soft_stats_decoded(&((struct soft_vcpu *)c->soft)->stats, b->n, b->bytes);
 	arena_take(ic, sizeof(*b) + b->n * sizeof(b->insn[0]) + b->bytes + b->cross);
 	b->epoch = ic->epoch;
-	b->jit_slot = b->jit_host = NULL;
+	b->jit_slot = 0;
 	b->runs = 0;
 	bucket = &ic->hash[soft_hash(host, c->mode, SOFT_HASH_BITS)];
 	b->hash_next = *bucket;

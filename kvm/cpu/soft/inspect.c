@@ -82,7 +82,7 @@ static void show_code(const u8 *code, size_t n, u32 bits, u64 addr)
 void soft_show_translation(struct x86_cpu *c, const struct soft_block *b, const u8 *code, size_t size)
 {
 	struct soft_vcpu *s = c->soft;
-	u32 bits = bits_of(b->mode);
+	u32 bits = bits_of(soft_block_mode(b));
 
 	s->stats.translations++;
 	s->stats.guest_bytes += b->bytes;

@@ -273,7 +273,7 @@ static bool run_translated(struct x86_cpu *c, struct soft_block *b, int *next)
 	u64 start;
 	int r;
 
-	if (unlikely(s->jit->unwatched || (b->mode != X86_MODE_64 && !jit_flat(c))))
+	if (unlikely(s->jit->unwatched || (soft_block_mode(b) != X86_MODE_64 && !jit_flat(c))))
 		return false;
 	if (!b->jit_slot) {
 		if (b->runs >= JIT_HOT || ++b->runs < JIT_HOT)
@@ -285,7 +285,7 @@ static bool run_translated(struct x86_cpu *c, struct soft_block *b, int *next)
 			return false;
 	}
 	*next = GO_ON;
-	if (b->page->epoch != s->icache.epoch && !soft_icache_check_page(c, b))
+	if (!soft_icache_compared(&s->icache, b) && !soft_icache_check_page(c, b))
 		return true;
 	start = soft_stats_clock(&s->stats);
 	r = jit_run(c, b);

@@ -38,10 +38,22 @@ struct soft_block {
 	struct soft_block *hash_next;
 	struct soft_block *page_next;	/* others from the same page */
 	struct soft_code_page *page;
-	void *jit_slot, *jit_host;	/* its translation's two entries; NULL: none */
-	u32 runs;			/* before it was translated, which is tried once */
+	u32 jit_slot;			/* its translation's entry in code memory (jit_entry); 0: none */
+	s16 jit_host;			/* and from there to the other */
+	u8 runs;			/* before it was translated, which is tried once */
 	struct x86_insn insn[];		/* and behind them, the bytes */
 };
+
+/* 0: it is stale. */
+static __always_inline u64 soft_block_host(const struct soft_block *b)
+{
+	return b->host;
+}
+
+static __always_inline int soft_block_mode(const struct soft_block *b)
+{
+	return b->mode;
+}
 
 /* The most that a block takes. */
 #define SOFT_BLOCK_ROOM	(sizeof(struct soft_block) + SOFT_BLOCK_MAX * (sizeof(struct x86_insn) + 15))
@@ -120,6 +132,11 @@ bool soft_crosses(struct x86_cpu *c, const struct soft_block *b, u64 lin);
 bool soft_icache_check(struct x86_cpu *c, struct soft_block *b);
 /* The same for all blocks of b's page, of which the translated ones jump to each other unasked. */
 bool soft_icache_check_page(struct x86_cpu *c, struct soft_block *b);
+/* It was so in this epoch already. */
+static __always_inline bool soft_icache_compared(const struct soft_icache *ic, const struct soft_block *b)
+{
+	return b->page->epoch == ic->epoch;
+}
 /* A translation to the host page at `host` was made: its blocks are to be compared again. */
 void soft_icache_doubt_page(struct x86_cpu *c, u64 host);
 /* Code made from the host page at `host` is stale: forgotten, and stopped if it is running now. */

@@ -19,10 +19,7 @@
 #define KVM_CPU_SOFT_JIT_H
 
 #include "kvm/cpu/soft/jit/emit.h"
-#include "kvm/x86/cpu.h"
-
-struct soft_block;
-struct soft_vcpu;
+#include "kvm/cpu/soft/soft.h"
 
 #define JIT_BLOCK_ROOM	(64u << 10)	/* more than a block's code */
 #define JIT_HOT		12		/* runs before a block is translated */
@@ -62,6 +59,18 @@ struct soft_jit {
 	u32 nr_ways;
 	u8 kind[];			/* by row of the table: translate.c's */
 };
+
+/* Where b's translation is entered, with the flags in the host's or in c->jit.flags; where it runs. */
+static inline u8 *jit_entry(const struct soft_jit *j, const struct soft_block *b, bool host_flags)
+{
+	return j->code.rx + b->jit_slot + (host_flags ? b->jit_host : 0);
+}
+
+static inline void jit_set_entries(const struct soft_jit *j, struct soft_block *b, const u8 *slot, const u8 *host)
+{
+	b->jit_slot = slot - j->code.rx;
+	b->jit_host = host - slot;
+}
 
 /* What jit_run and translated code say, besides an enum x86_result. */
 #define JIT_NEXT	16		/* go on at c_rip */

@@ -125,7 +125,7 @@ struct loc jit_lookup(struct tr *t, struct ea a, u32 size, bool write)
 /* The bytes of an operand that may be one of a group. */
 static bool groups(const struct tr *t, u32 k, struct group *g)
 {
-	const struct x86_insn *i = &t->b->insn[k];
+	const struct x86_insn *i = jit_insn(t, k);
 
 	if (!t->groups_ok[k] || !(i->flags & X86_I_MEM) || i->base >= 16 || host_of[i->base] == SPILLED ||
 	    i->index != X86_REG_ZERO || i->seg != X86_SEG_FLAT || i->addrsize != 8)

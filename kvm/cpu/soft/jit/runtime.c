@@ -141,9 +141,8 @@ void jit_translate(struct x86_cpu *c, struct soft_block *b)
 static void link_edge(struct x86_cpu *c, struct soft_jit *j, const struct soft_block *b)
 {
 	u8 *at = j->code.rw + (c->jit.edge & ~JIT_EDGE_HOST_FLAGS);
-	const u8 *to = (u8 *)(c->jit.edge & JIT_EDGE_HOST_FLAGS ? b->jit_host : b->jit_slot) -
-		       (j->code.rx - j->code.rw);
-	s32 rel = to - (at + 4);
+	const u8 *to = jit_entry(j, b, c->jit.edge & JIT_EDGE_HOST_FLAGS);
+	s32 rel = to - (j->code.rx - j->code.rw) - (at + 4);
 
 	__atomic_store_n((s32 *)at, rel, __ATOMIC_RELAXED);
 }
@@ -168,15 +167,15 @@ int jit_run(struct x86_cpu *c, struct soft_block *b)
 
 	/* Edges stay within a page; the page, forgotten meanwhile, may have been translated anew. */
 	if (j->from) {
-		if (j->from->host && j->from->page == b->page && j->link_rip == c_rip(c))
+		if (soft_block_host(j->from) && j->from->page == b->page && j->link_rip == c_rip(c))
 			link_edge(c, j, b);
 		j->from = NULL;
 	}
 	c->jit.page = c_rip(c) & PAGE_MASK;
 	set_key(c, j);
-	keep_target(c, j, c_rip(c), b->jit_slot);
+	keep_target(c, j, c_rip(c), jit_entry(j, b, false));
 	c->jit.flags = x86_flags_to_ax(c->rflags);
-	r = enter(c, b->jit_slot);
+	r = enter(c, jit_entry(j, b, false));
 	x86_flags_set(c, c->jit.flags);
 	if (r == JIT_LINK) {
 		s->stats.links++;
@@ -201,12 +200,12 @@ static void *find(struct x86_cpu *c, u64 lin)
 		s->stats.lost++;
 		return NULL;
 	}
-	if (b->page->epoch != s->icache.epoch && !soft_icache_check_page(c, b))
+	if (!soft_icache_compared(&s->icache, b) && !soft_icache_check_page(c, b))
 		return NULL;
 	/* Comparing may have begun a new generation. */
 	if (!c->jit.key)
 		set_key(c, s->jit);
-	return b->jit_slot;
+	return jit_entry(s->jit, b, false);
 }
 
 void *jit_find(struct x86_cpu *c, u64 lin)
@@ -242,7 +241,7 @@ void *jit_take_way(struct x86_cpu *c, u64 lin)
 
 long jit_crosses(struct x86_cpu *c, const struct soft_block *b)
 {
-	return soft_crosses(c, b, c->jit.page + (b->host & ~PAGE_MASK));
+	return soft_crosses(c, b, c->jit.page + (soft_block_host(b) & ~PAGE_MASK));
 }
 
 int jit_exec(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b)
@@ -260,10 +259,10 @@ int jit_exec(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b)
 		return r;
 	}
 	/* Its own code was modified; or what it did wants the core, soon. */
-	if (unlikely(!b->host || READ_ONCE(c->attention)))
+	if (unlikely(!soft_block_host(b) || READ_ONCE(c->attention)))
 		return JIT_NEXT;
 	/* A segment register may have been loaded. */
-	if (unlikely(b->mode != X86_MODE_64) && !jit_flat(c))
+	if (unlikely(soft_block_mode(b) != X86_MODE_64) && !jit_flat(c))
 		return JIT_NEXT;
 	if (unlikely(!c->jit.key))
 		set_key(c, s->jit);

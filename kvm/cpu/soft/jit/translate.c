@@ -134,7 +134,7 @@ static void set_rip(struct emit *e, u32 word, u32 at)
 
 static void call_handler(struct tr *t, u32 k, u32 next)
 {
-	const struct x86_insn *i = &t->b->insn[k];
+	const struct x86_insn *i = jit_insn(t, k);
 	struct emit *e = &t->e;
 	bool flags = !(x86_op(i)->attr & X86_A_NOFLAGS);
 
@@ -159,10 +159,10 @@ static u8 *translated(struct tr *t, u32 at, bool host_flags)
 {
 	struct soft_block *b;
 
-	if (t->page + at == t->b->host)
+	if (t->page + at == soft_block_host(t->b))
 		return t->entry[host_flags];
 	b = soft_icache_peek(t->c, t->page + at);
-	return b && b->jit_slot ? (u8 *)(host_flags ? b->jit_host : b->jit_slot) - t->e.to_rx : NULL;
+	return b && b->jit_slot ? jit_entry(t->j, b, host_flags) - t->e.to_rx : NULL;
 }
 
 static void unlinked(struct tr *t, u8 *jump, u32 at, bool link)
@@ -213,7 +213,7 @@ static void edge_again(struct tr *t, u32 cc)
 	e_load(e, 4, H_RCX, C(attention));
 	e8(e, 0xe3); e8(e, 5);			/* jrcxz: over the jump */
 	flags = t->flags;
-	unlinked(t, e_jmp(e), t->b->host & ~PAGE_MASK, false);
+	unlinked(t, e_jmp(e), soft_block_host(t->b) & ~PAGE_MASK, false);
 	e_jmp_to(e, t->again);
 	e_land(e, over);
 	t->flags = flags;
@@ -799,7 +799,7 @@ static u32 run_of(const struct tr *t, const struct kind_of *kd)
 	u32 n = 0;
 
 	for (u32 k = t->k; k < t->b->n && n < 8; k++, n++) {
-		const struct x86_insn *i = &t->b->insn[k];
+		const struct x86_insn *i = jit_insn(t, k);
 
 		if (kd[n].kind != kd->kind || (i->flags & X86_I_MEM) || i->rm == X86_RSP)
 			break;
@@ -810,7 +810,7 @@ static u32 run_of(const struct tr *t, const struct kind_of *kd)
 /* All of them with one lookup. Where that misses, they are done one by one. */
 static void emit_stack_run(struct tr *t, u32 n, bool push)
 {
-	const struct x86_insn *i = &t->b->insn[t->k];
+	const struct x86_insn *i = jit_insn(t, t->k);
 	s32 w = t->word;
 	struct ea a = { X86_RSP, X86_REG_ZERO, 0, X86_SEG_FLAT, w, push ? -w * (s32)n : 0 };
 	struct loc m = jit_lookup(t, a, w * n, push);
@@ -1139,13 +1139,13 @@ static void emit_slow(struct tr *t, struct slow *s)
 	for (u32 n = 0, next = s->next; n < s->count; n++) {
 		call_handler(t, s->k + n, next);
 		if (n + 1 < s->count)
-			next += t->b->insn[s->k + n + 1].len;
+			next += jit_insn(t, s->k + n + 1)->len;
 	}
 	if (s->end) {
 		leave(t, JIT_NEXT);
 		return;
 	}
-	if (jit_x87_after_handler(t, &t->b->insn[s->k], &go_on)) {
+	if (jit_x87_after_handler(t, jit_insn(t, s->k), &go_on)) {
 		leave(t, JIT_NEXT);
 		e_land(e, go_on);
 	}
@@ -1170,7 +1170,7 @@ static void emit_ready(struct tr *t, struct ready *r)
 	if (!(r->flags & IN_SLOT))
 		save_flags(e);
 	jit_move_vectors(t, r->dirty, true);
-	e_mov_imm64(e, H_RCX, (u64)&t->b->insn[r->k]);
+	e_mov_imm64(e, H_RCX, (u64)jit_insn(t, r->k));
 	e_mov_imm64(e, H_RDX, (u64)t->b);
 	e_mov_imm64(e, H_RAX, r->next);
 	e_call_to(e, t->j->ready);
@@ -1202,7 +1202,7 @@ static void emit_edge(struct tr *t, struct edge *d)
 static bool vector_loop(struct tr *t, const struct kind_of *kd)
 {
 	const struct soft_block *b = t->b;
-	const struct x86_insn *last = &b->insn[b->n - 1];
+	const struct x86_insn *last = jit_insn(t, b->n - 1);
 
 	if (kd[b->n - 1].kind != K_JCC || (s64)last->imm != -(s64)b->bytes)
 		return false;
@@ -1211,8 +1211,8 @@ static bool vector_loop(struct tr *t, const struct kind_of *kd)
 			return false;
 		if (kd[k].kind != K_VECTOR)
 			continue;
-		t->loop_used |= jit_vectors_of(&b->insn[k], false);
-		t->loop_written |= jit_vectors_of(&b->insn[k], true);
+		t->loop_used |= jit_vectors_of(jit_insn(t, k), false);
+		t->loop_written |= jit_vectors_of(jit_insn(t, k), true);
 	}
 	return t->loop_used;
 }
@@ -1220,7 +1220,7 @@ static bool vector_loop(struct tr *t, const struct kind_of *kd)
 /* What looking up several operands at once needs to know. */
 static void describe(struct tr *t, u32 k, const struct kind_of *kd)
 {
-	const struct x86_insn *i = &t->b->insn[k];
+	const struct x86_insn *i = jit_insn(t, k);
 	bool mem = i->flags & X86_I_MEM, ok = true, stores = false;
 	u16 reg = BIT(i->reg & 15), rm = mem ? 0 : BIT(i->rm & 15), writes = 0;
 	u8 size = i->opsize;
@@ -1309,9 +1309,9 @@ static void describe(struct tr *t, u32 k, const struct kind_of *kd)
 bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, struct soft_block *b)
 {
 	struct tr t = {
-		.e = *out_e, .c = c, .j = j, .b = b, .page = b->host & PAGE_MASK, .half = c_rip(c) >> 63,
-		.word = b->mode == X86_MODE_64 ? 8 : 4,
-		.at = b->host & ~PAGE_MASK, .x87_masked = soft_x87_masked(c),
+		.e = *out_e, .c = c, .j = j, .b = b, .page = soft_block_host(b) & PAGE_MASK, .half = c_rip(c) >> 63,
+		.word = soft_block_mode(b) == X86_MODE_64 ? 8 : 4,
+		.at = soft_block_host(b) & ~PAGE_MASK, .x87_masked = soft_x87_masked(c),
 	};
 	struct kind_of kd[SOFT_BLOCK_MAX];
 	struct effect f[SOFT_BLOCK_MAX];
@@ -1320,11 +1320,11 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, s
 	u32 n;
 
 	for (int k = b->n - 1; k >= 0; k--) {
-		kd[k] = kind_of(&t, &b->insn[k]);
-		f[k] = effect_of(&b->insn[k], &kd[k]);
+		kd[k] = kind_of(&t, jit_insn(&t, k));
+		f[k] = effect_of(jit_insn(&t, k), &kd[k]);
 		describe(&t, k, &kd[k]);
 		t.live[k] = live;
-		t.wide |= kd[k].kind == K_VECTOR && x86_op(&b->insn[k])->vex != X86_LEGACY;
+		t.wide |= kd[k].kind == K_VECTOR && x86_op(jit_insn(&t, k))->vex != X86_LEGACY;
 		if (f[k].exposes || f[k].reads)
 			live = true;
 		else if (f[k].writes == WRITES_ALL)
@@ -1362,7 +1362,7 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, s
 
 	t.next = t.at;
 	for (t.k = 0; t.k < b->n; t.k++) {
-		const struct x86_insn *i = &b->insn[t.k];
+		const struct x86_insn *i = jit_insn(&t, t.k);
 
 		t.at = t.next;
 		t.next += i->len;
@@ -1373,7 +1373,7 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, s
 		if (n > 1) {
 			emit_stack_run(&t, n, kd[t.k].kind == K_PUSH_E);
 			while (--n)
-				t.next += b->insn[++t.k].len;
+				t.next += jit_insn(&t, ++t.k)->len;
 		} else {
 			emit_insn(&t, i, &kd[t.k], &f[t.k]);
 		}
@@ -1401,8 +1401,7 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, s
 		emit_edge(&t, &t.edges[n]);
 	if (e->p > e->end)
 		return false;
-	b->jit_slot = t.entry[0] + e->to_rx;
-	b->jit_host = t.entry[1] + e->to_rx;
+	jit_set_entries(j, b, t.entry[0] + e->to_rx, t.entry[1] + e->to_rx);
 	*out_e = *e;
 	return true;
 }

@@ -104,6 +104,12 @@ struct tr {
 	bool live[SOFT_BLOCK_MAX];	/* flags behind each instruction matter */
 };
 
+/* Of the block. */
+static inline const struct x86_insn *jit_insn(const struct tr *t, u32 k)
+{
+	return &t->b->insn[k];
+}
+
 #define BIAS	128		/* RBP points there, for short displacements */
 #define C(field)	loc_mem(H_RBP, (s32)offsetof(struct x86_cpu, field) - BIAS)
 
