@@ -42,6 +42,7 @@ long api_enable_vcpu_cap(struct kvm_vcpu *v, const struct kvm_enable_cap *cap);
 /* ---- cpuid.c, msrs.c: lists of variable length ---- */
 long api_get_supported_cpuid(struct api_call *c);
 long api_get_emulated_cpuid(struct api_call *c);
+long api_get_supported_hv_cpuid(struct api_call *c);
 long api_set_cpuid(struct api_call *c);
 long api_set_cpuid2(struct api_call *c);
 long api_get_cpuid2(struct api_call *c);

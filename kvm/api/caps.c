@@ -5,6 +5,7 @@
  */
 #include "kvm/api/api.h"
 #include "kvm/x86/cpuid.h"
+#include "kvm/x86/hyperv.h"
 #include "kvm/x86/irqchip.h"
 #include "kvm/x86/xstate.h"
 
@@ -73,6 +74,7 @@ static const struct cap caps[] = {
 	CAP(KVM_CAP_DISABLE_QUIRKS2, QUIRKS),
 	CAP(KVM_CAP_HALT_POLL, 1),
 	CAP(KVM_CAP_BINARY_STATS_FD, 1),
+	CAP(KVM_CAP_SYSTEM_EVENT_DATA, 1),
 
 	/* interrupts and timers */
 	CAP(KVM_CAP_IRQCHIP, 1),
@@ -131,6 +133,21 @@ static const struct cap caps[] = {
 	CAP(KVM_CAP_X86_MSR_FILTER, 1),
 	CAP(KVM_CAP_EXIT_HYPERCALL, HYPERCALL_EXITS),
 	CAP(KVM_CAP_VCPU_ATTRIBUTES, 1),
+
+	/* Hyper-V's interfaces */
+	CAP(KVM_CAP_HYPERV, 1),
+	CAP(KVM_CAP_HYPERV_VAPIC, 1),
+	CAP(KVM_CAP_HYPERV_SPIN, 1),
+	CAP(KVM_CAP_HYPERV_TIME, 1),
+	CAP(KVM_CAP_HYPERV_SYNIC, 1),
+	CAP(KVM_CAP_HYPERV_SYNIC2, 1),
+	CAP(KVM_CAP_HYPERV_VP_INDEX, 1),
+	CAP(KVM_CAP_HYPERV_EVENTFD, 1),
+	CAP(KVM_CAP_HYPERV_TLBFLUSH, 1),
+	CAP(KVM_CAP_HYPERV_SEND_IPI, 1),
+	CAP(KVM_CAP_HYPERV_CPUID, 1),
+	CAP(KVM_CAP_SYS_HYPERV_CPUID, 1),
+	CAP(KVM_CAP_HYPERV_ENFORCE_CPUID, 1),
 };
 
 long api_check_extension(struct kvm *kvm, u64 cap)
@@ -276,11 +293,23 @@ long api_enable_vm_cap(struct kvm *kvm, const struct kvm_enable_cap *cap)
 	}
 }
 
-/* Linux has Hyper-V's and nesting's too: none is offered. */
+/* Linux has nesting's too: there is none. */
 long api_enable_vcpu_cap(struct kvm_vcpu *v, const struct kvm_enable_cap *cap)
 {
-	if (cap->flags || cap->cap != KVM_CAP_ENFORCE_PV_FEATURE_CPUID)
+	if (cap->flags)
 		return -EINVAL;
-	kvm_pv_enforce_cpuid(v, cap->args[0]);
-	return 0;
+	switch (cap->cap) {
+	case KVM_CAP_ENFORCE_PV_FEATURE_CPUID:
+		kvm_pv_enforce_cpuid(v, cap->args[0]);
+		return 0;
+	case KVM_CAP_HYPERV_ENFORCE_CPUID:
+		v->cpu.hv->enforce_cpuid = cap->args[0];
+		return 0;
+	case KVM_CAP_HYPERV_SYNIC:
+		return kvm_hv_activate_synic(v, false);
+	case KVM_CAP_HYPERV_SYNIC2:
+		return cap->args[0] ? -EINVAL : kvm_hv_activate_synic(v, true);
+	default:
+		return -EINVAL;
+	}
 }

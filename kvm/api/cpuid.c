@@ -2,6 +2,7 @@
 /* CPUID leaves, in and out. */
 #include "kvm/api/api.h"
 #include "kvm/x86/cpuid.h"
+#include "kvm/x86/hyperv.h"
 
 #define HEAD	offsetof(struct kvm_cpuid2, entries)
 
@@ -71,6 +72,17 @@ static int fill_emulated(struct api_call *c, struct kvm_cpuid_entry2 *e, u32 max
 static int fill_current(struct api_call *c, struct kvm_cpuid_entry2 *e, u32 max)
 {
 	return x86_get_cpuid(&c->v->cpu, e, max);
+}
+
+/* Of the system, as for a vCPU with a local APIC. */
+static int fill_supported_hv(struct api_call *c, struct kvm_cpuid_entry2 *e, u32 max)
+{
+	return kvm_hv_supported_cpuid(e, max, !c->v || c->v->cpu.lapic);
+}
+
+long api_get_supported_hv_cpuid(struct api_call *c)
+{
+	return write_list(c, fill_supported_hv);
 }
 
 long api_get_supported_cpuid(struct api_call *c)

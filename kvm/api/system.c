@@ -82,6 +82,7 @@ static const struct api_row rows[] = {
 	API_ROW(KVM_GET_VCPU_MMAP_SIZE, NONE, get_vcpu_mmap_size),
 	API_ROW(KVM_GET_SUPPORTED_CPUID, NONE, api_get_supported_cpuid),
 	API_ROW(KVM_GET_EMULATED_CPUID, NONE, api_get_emulated_cpuid),
+	API_ROW(KVM_GET_SUPPORTED_HV_CPUID, NONE, api_get_supported_hv_cpuid),
 	API_ROW(KVM_GET_MSR_INDEX_LIST, NONE, api_get_msr_index_list),
 	API_ROW(KVM_GET_MSR_FEATURE_INDEX_LIST, NONE, api_get_msr_feature_index_list),
 	API_ROW(KVM_GET_MSRS, NONE, api_get_feature_msrs),

@@ -298,6 +298,7 @@ static const struct api_row rows[] = {
 	API_ROW(KVM_SET_CPUID, NONE, api_set_cpuid),
 	API_ROW(KVM_SET_CPUID2, NONE, api_set_cpuid2),
 	API_ROW(KVM_GET_CPUID2, NONE, api_get_cpuid2),
+	API_ROW(KVM_GET_SUPPORTED_HV_CPUID, NONE, api_get_supported_hv_cpuid),
 	API_ROW(KVM_GET_LAPIC, OUT(struct kvm_lapic_state), get_lapic),
 	API_ROW(KVM_SET_LAPIC, IN(struct kvm_lapic_state), set_lapic),
 	API_ROW(KVM_TPR_ACCESS_REPORTING, INOUT(struct kvm_tpr_access_ctl), tpr_access_reporting),

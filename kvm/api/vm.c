@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* ioctls of a VM. */
 #include "kvm/api/api.h"
+#include "kvm/x86/hyperv.h"
 #include "kvm/x86/irqchip.h"
 #include "kvm/x86/msr.h"
 
@@ -366,6 +367,11 @@ static long set_msr_filter(struct api_call *c)
 	return kvm_set_msr_filter(c->kvm, c->data);
 }
 
+static long hyperv_eventfd(struct api_call *c)
+{
+	return kvm_hv_eventfd(c->kvm, c->data);
+}
+
 static long check_extension(struct api_call *c)
 {
 	return api_check_extension(c->kvm, c->arg);
@@ -418,6 +424,7 @@ static const struct api_row rows[] = {
 	API_ROW(KVM_GET_TSC_KHZ, NONE, get_tsc_khz),
 	API_ROW(KVM_GET_STATS_FD, NONE, get_stats_fd),
 	API_ROW(KVM_X86_SET_MSR_FILTER, IN(struct kvm_msr_filter), set_msr_filter),
+	API_ROW(KVM_HYPERV_EVENTFD, IN(struct kvm_hyperv_eventfd), hyperv_eventfd),
 	API_ROW(KVM_CHECK_EXTENSION, NONE, check_extension),
 	API_ROW(KVM_ENABLE_CAP, IN(struct kvm_enable_cap), enable_cap),
 	API_ROW(KVM_CREATE_DEVICE, IN(struct kvm_create_device), create_device),

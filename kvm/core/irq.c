@@ -6,6 +6,7 @@
  * held for no longer than that, since chips call back here when the guest acknowledges.
  */
 #include "kvm/core/kvm.h"
+#include "kvm/x86/hyperv.h"
 #include "kvm/x86/irqchip.h"
 
 #define PIC_PINS	8	/* of each chip */
@@ -80,6 +81,8 @@ static int check_entry(struct kvm *kvm, const struct kvm_irq_routing_entry *e)
 		if (e->flags & ~KVM_MSI_VALID_DEVID)
 			return -EINVAL;
 		return msi_is_valid(kvm, e->u.msi.address_hi) ? 0 : -EINVAL;
+	case KVM_IRQ_ROUTING_HV_SINT:
+		return e->flags ? -EINVAL : 0;
 	default:
 		return -EINVAL;
 	}
@@ -239,6 +242,8 @@ static int raise_entry(struct kvm *kvm, const struct kvm_irq_routing_entry *e, i
 			return -1;
 		return deliver_msi(kvm, e->u.msi.address_lo, e->u.msi.address_hi, e->u.msi.data);
 	}
+	if (e->type == KVM_IRQ_ROUTING_HV_SINT)
+		return level ? kvm_hv_raise_sint_of(kvm, e->u.hv_sint.vcpu, e->u.hv_sint.sint) : -1;
 	if (kvm->arch.irqchip_mode != KVM_IRQCHIP_KERNEL)
 		return -1;
 	if (c->irqchip == KVM_IRQCHIP_IOAPIC)
@@ -327,6 +332,28 @@ void kvm_notify_acked_irq(struct kvm *kvm, u32 irqchip, u32 pin)
 	if (kvm->arch.pit && leads_to(t, PIT_GSI, irqchip, pin))
 		kvm_pit_ack(kvm);
 	put_routing(t);
+}
+
+void kvm_notify_acked_sint(struct kvm *kvm, u32 vp_index, u32 sint)
+{
+	struct routing *t;
+
+	os_mutex_lock(&kvm->irq->ack_lock);
+	if (kvm->irq->acks) {
+		t = get_routing(kvm);
+		for (u32 i = 0; i < t->count; i++) {
+			const struct kvm_irq_routing_entry *e = &t->entry[i];
+
+			if (e->type != KVM_IRQ_ROUTING_HV_SINT || e->u.hv_sint.vcpu != vp_index ||
+			    e->u.hv_sint.sint != sint)
+				continue;
+			for (struct kvm_irq_ack *ack = kvm->irq->acks; ack; ack = ack->next)
+				if (ack->gsi == e->gsi)
+					ack->fn(ack);
+		}
+		put_routing(t);
+	}
+	os_mutex_unlock(&kvm->irq->ack_lock);
 }
 
 /* Split irqchip: the first GSIs are the VMM's I/O APIC's pins, as MSIs. A bus carries an EOI to every I/O APIC

@@ -141,6 +141,7 @@ int kvm_set_gsi_routing(struct kvm *kvm, const struct kvm_irq_routing_entry *ent
 int kvm_set_default_irq_routing(struct kvm *kvm);		/* PIC, I/O APIC: as Linux */
 /* Called by the PIC and the I/O APIC when the guest acknowledges a pin: resamples, PIT. */
 void kvm_notify_acked_irq(struct kvm *kvm, u32 irqchip, u32 pin);	/* with no lock of the chip held */
+void kvm_notify_acked_sint(struct kvm *kvm, u32 vp_index, u32 sint);	/* likewise, Hyper-V's */
 /* Who wants to know of acknowledgements. fn may call kvm_set_irq, but neither register nor unregister. */
 struct kvm_irq_ack {
 	struct kvm_irq_ack *next;
@@ -246,6 +247,8 @@ enum kvm_request {
 	KVM_REQ_TPR_ACCESS,
 	KVM_REQ_DIRTY_RING_FULL,
 	KVM_REQ_VM_DEAD,
+	KVM_REQ_HV_STIMER,		/* Hyper-V: a timer has run out, or is to be set */
+	KVM_REQ_HV_EXIT, KVM_REQ_HV_CRASH, KVM_REQ_HV_RESET,	/* Hyper-V: to the VMM */
 };
 
 #define KVM_STALE_CODE_MAX	16
@@ -311,6 +314,9 @@ void kvm_make_own_request(struct kvm_vcpu *v, enum kvm_request req);
  * the request before it comes back). The caller's own vCPU (`except`) counts as outside meanwhile, but
  * with KVM_REQ_SLOTS, whose wait lasts until nobody holds a pointer into the old slots and buses. */
 void kvm_request_all_and_wait(struct kvm *kvm, enum kvm_request req, struct kvm_vcpu *except);
+/* The same for those alone that `wanted` says. */
+void kvm_request_some_and_wait(struct kvm *kvm, enum kvm_request req, struct kvm_vcpu *except,
+			       bool (*wanted)(void *arg, struct kvm_vcpu *v), void *arg);
 static inline bool kvm_check_request(struct kvm_vcpu *v, enum kvm_request req)
 {
 	if (!(READ_ONCE(v->requests) & BIT(req)))

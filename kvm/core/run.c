@@ -10,6 +10,7 @@
  */
 #include "kvm/core/kvm.h"
 #include "kvm/x86/events.h"
+#include "kvm/x86/hyperv.h"
 #include "kvm/x86/irqchip.h"
 #include "kvm/x86/mem.h"
 
@@ -34,13 +35,19 @@ static int sleep_until_event(struct kvm_vcpu *v)
 		if (c->mp_state == KVM_MP_STATE_HALTED) {
 			if (c->lapic)
 				kvm_lapic_run_timer(v);
+			if (kvm_hv_stimers_due(v)) {
+				kvm_vcpu_enter(v);
+				kvm_make_own_request(v, KVM_REQ_HV_STIMER);
+				x86_serve_requests(v);
+				kvm_vcpu_leave(v);
+			}
 			if (atomic_xchg(&c->ev.pv_unhalted, false) || x86_wakes(v)) {
 				c->mp_state = KVM_MP_STATE_RUNNABLE;
 				kvm_count(v, KVM_STAT_HALT_WAKEUP);
 				return 0;
 			}
 			if (c->lapic)
-				deadline = kvm_lapic_next_deadline(v);
+				deadline = min(kvm_lapic_next_deadline(v), c->hv->deadline);
 		}
 		if (READ_ONCE(v->requests) & (BIT(KVM_REQ_VM_DEAD) | BIT(KVM_REQ_TRIPLE_FAULT)))
 			return 0;
@@ -85,6 +92,8 @@ static bool core_exit(struct kvm_vcpu *v)
 		v->run->tpr_access.is_write = c->ev.tpr_access_write;
 		return true;
 	}
+	if (kvm_hv_exit(v))
+		return true;
 	/* Until the VMM has taken entries back, every KVM_RUN ends here. */
 	if (kvm_check_request(v, KVM_REQ_DIRTY_RING_FULL) && kvm_dirty_ring_full(v)) {
 		kvm_make_own_request(v, KVM_REQ_DIRTY_RING_FULL);

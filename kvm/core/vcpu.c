@@ -181,7 +181,8 @@ static void wait_left(struct kvm_vcpu *v, bool pointers)
 	atomic_add(&v->mode_waiters, -1);
 }
 
-void kvm_request_all_and_wait(struct kvm *kvm, enum kvm_request req, struct kvm_vcpu *except)
+void kvm_request_some_and_wait(struct kvm *kvm, enum kvm_request req, struct kvm_vcpu *except,
+			       bool (*wanted)(void *arg, struct kvm_vcpu *v), void *arg)
 {
 	struct kvm_vcpu *v;
 	u32 i;
@@ -194,11 +195,21 @@ void kvm_request_all_and_wait(struct kvm *kvm, enum kvm_request req, struct kvm_
 		tell_waiters(except);
 	}
 	kvm_for_each_vcpu(v, kvm, i)
-		if (v != except)
+		if (v != except && wanted(arg, v))
 			kvm_make_request(v, req);
 	kvm_for_each_vcpu(v, kvm, i)
-		if (v != except)
+		if (v != except && wanted(arg, v))
 			wait_left(v, req == KVM_REQ_SLOTS);
 	if (except)
 		__atomic_store_n(&except->mode, IN_GUEST, __ATOMIC_SEQ_CST);
+}
+
+static bool everybody(void *arg, struct kvm_vcpu *v)
+{
+	return true;
+}
+
+void kvm_request_all_and_wait(struct kvm *kvm, enum kvm_request req, struct kvm_vcpu *except)
+{
+	kvm_request_some_and_wait(kvm, req, except, everybody, NULL);
 }

@@ -3,6 +3,7 @@
  * A VM: made by KVM_CREATE_VM, gone with the last descriptor of it and of its vCPUs.
  */
 #include "kvm/core/kvm.h"
+#include "kvm/x86/hyperv.h"
 #include "kvm/x86/irqchip.h"
 #include "kvm/x86/msr.h"
 
@@ -23,6 +24,7 @@ static void destroy(struct kvm *kvm)
 	kvm_irq_routing_destroy(kvm);
 	kvm_memslots_destroy(kvm);
 	kvm_msr_filter_destroy(kvm);
+	kvm_hv_destroy_vm(kvm);
 	if (kvm->cpu)
 		kvm->ops->vm_destroy(kvm);
 	kvm_stats_destroy(&kvm->stats);
@@ -55,6 +57,8 @@ struct kvm *kvm_create_vm(unsigned long type, int *error)
 		r = kvm_irq_routing_init(kvm);
 	if (!r)
 		r = kvm_eventfds_init(kvm);
+	if (!r)
+		r = kvm_hv_init_vm(kvm);
 	if (!r)
 		r = kvm->ops->vm_create(kvm);
 	*error = r;

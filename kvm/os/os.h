@@ -64,9 +64,11 @@ bool os_signal_pending(const struct os_sigmask *m);
 u64 os_time_ns(void);			/* CLOCK_MONOTONIC */
 u64 os_boottime_ns(void);		/* CLOCK_BOOTTIME */
 u64 os_realtime_ns(void);		/* CLOCK_REALTIME */
+u64 os_thread_runtime_ns(void);		/* time this thread has had a CPU */
 u64 os_thread_steal_ns(void);		/* time this thread was runnable but waited for a CPU */
 u32 os_process_id(void);		/* whose objects these are, as its system numbers it */
 u32 os_nr_cpus(void);			/* of the host, on line */
+bool os_smt_possible(void);		/* processors of the host may share a core */
 u32 os_tsc_khz(void);			/* the host's time-stamp counter's rate, measured once */
 static inline u64 os_rdtsc(void)
 {

@@ -13,6 +13,7 @@
 #include "kvm/x86/insn.h"
 
 struct kvm;
+struct kvm_hv_vcpu;
 struct kvm_vcpu;
 struct x86_lapic;
 struct jit_target;
@@ -82,7 +83,8 @@ struct x86_fault {
  */
 #define X86_IO_FRAGMENTS	8
 /* Where the answer that the VMM owes will be in kvm_run; it becomes reads[nr_reads]. */
-enum x86_io_wait { X86_WAIT_NONE, X86_WAIT_MMIO, X86_WAIT_PIO, X86_WAIT_MSR, X86_WAIT_HYPERCALL };
+enum x86_io_wait { X86_WAIT_NONE, X86_WAIT_MMIO, X86_WAIT_PIO, X86_WAIT_MSR, X86_WAIT_HYPERCALL,
+		   X86_WAIT_HV_HYPERCALL };
 struct x86_io_fragment {
 	u64 addr;
 	u8 len;
@@ -228,6 +230,7 @@ struct x86_cpu {
 	u32 features[X86_NR_FEATURE_WORDS];	/* from the guest's CPUID */
 	struct kvm_cpuid_entry2 *cpuid;
 	u32 nr_cpuid;
+	u32 kvm_cpuid;			/* KVM's first leaf in it; 0: it has none */
 	u8 phys_bits;			/* MAXPHYADDR */
 	u8 vendor;			/* X86_VENDOR_*, from leaf 0: where Intel's and AMD's manuals differ */
 
@@ -237,6 +240,7 @@ struct x86_cpu {
 	u64 tlb_misses;			/* how often the software TLB had to be filled */
 	struct x86_lapic *lapic;	/* NULL: no in-kernel local APIC */
 	struct x86_pv *pv;		/* kvmclock, steal time, PV EOI: pv.c */
+	struct kvm_hv_vcpu *hv;		/* Hyper-V's interfaces: hyperv.h */
 	struct x86_msrs *msrs;		/* the cold MSRs, MTRRs and machine check banks included: msr.c */
 	struct x86_decoder *decoder;	/* the VM's */
 	void *soft;			/* the software processor's own */

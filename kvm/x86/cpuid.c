@@ -16,9 +16,15 @@
 
 #include "kvm/core/kvm.h"
 #include "kvm/x86/cpuid.h"
+#include "kvm/x86/hyperv.h"
 #include "kvm/x86/mem.h"
 
 enum { EAX, EBX, ECX, EDX };
+
+/* "KVMKVMKVM\0\0\0" */
+#define KVM_SIGNATURE_EBX	0x4b4d564b
+#define KVM_SIGNATURE_ECX	0x564b4d56
+#define KVM_SIGNATURE_EDX	0x4d
 
 struct regs {
 	u32 r[4];
@@ -350,9 +356,8 @@ int x86_supported_cpuid(struct kvm_cpuid_entry2 *entries, u32 max)
 	for (u32 leaf = 0x80000000; leaf <= last; leaf++)
 		add_extended(&s, leaf, last, words);
 
-	/* "KVMKVMKVM\0\0\0" */
 	add(&s, KVM_CPUID_SIGNATURE, 0, false,
-	    (struct regs){ { KVM_CPUID_FEATURES, 0x4b4d564b, 0x564b4d56, 0x4d } });
+	    (struct regs){ { KVM_CPUID_FEATURES, KVM_SIGNATURE_EBX, KVM_SIGNATURE_ECX, KVM_SIGNATURE_EDX } });
 	add(&s, KVM_CPUID_FEATURES, 0, false, (struct regs){ { words[X86_FW_KVM_EAX] } });
 	return s.full ? -E2BIG : (int)s.n;
 }
@@ -412,12 +417,26 @@ void x86_cpuid_init(struct x86_cpu *c)
 	c->phys_bits = supported_phys_bits();
 }
 
+/* Where the VMM put KVM's leaves: behind those of another hypervisor that it also shows, if there are any. */
+static u32 kvm_base(const struct x86_cpu *c)
+{
+	const struct kvm_cpuid_entry2 *e;
+
+	for (u32 base = KVM_CPUID_SIGNATURE; base < KVM_CPUID_SIGNATURE + 0x10000; base += 0x100) {
+		e = find(c, base, 0);
+		if (e && e->ebx == KVM_SIGNATURE_EBX && e->ecx == KVM_SIGNATURE_ECX && e->edx == KVM_SIGNATURE_EDX)
+			return base;
+	}
+	return 0;
+}
+
 /* The guest's features: what it was given, limited to what we implement. */
 static void apply(struct x86_cpu *c)
 {
 	u32 words[X86_NR_FEATURE_WORDS];
 	const struct kvm_cpuid_entry2 *e;
 
+	c->kvm_cpuid = kvm_base(c);
 	x86_supported_features(words);
 	/* MWAIT is never offered, but does nothing where it is given. */
 	words[X86_FW_1_ECX] |= BITOF(X86_FEATURE_MONITOR);
@@ -425,6 +444,8 @@ static void apply(struct x86_cpu *c)
 		const struct feature_word *f = &feature_words[w];
 
 		e = find(c, f->leaf, f->index);
+		if (w == X86_FW_KVM_EAX)
+			e = c->kvm_cpuid ? find(c, c->kvm_cpuid + 1, 0) : NULL;
 		c->features[w] = e ? entry_reg(e, f->reg) & words[w] : 0;
 	}
 	e = find(c, 0, 0);
@@ -464,6 +485,7 @@ int x86_set_cpuid(struct x86_cpu *c, const struct kvm_cpuid_entry2 *entries, u32
 		apply(c);
 	else
 		x86_cpuid_init(c);
+	kvm_hv_cpuid_changed(c->vcpu);
 	x86_tlb_flush_all(c);	/* reserved bits depend on MAXPHYADDR and 1 GiB pages */
 	return 0;
 }
@@ -472,6 +494,12 @@ int x86_set_cpuid(struct x86_cpu *c, const struct kvm_cpuid_entry2 *entries, u32
 static void adjust(const struct x86_cpu *c, const struct kvm_cpuid_entry2 *e, struct regs *r)
 {
 	u64 quirks = c->vcpu->kvm->arch.disabled_quirks;
+
+	if (c->kvm_cpuid && e->function == c->kvm_cpuid + 1) {
+		if (c->vcpu->kvm->arch.disabled_exits & KVM_X86_DISABLE_EXITS_HLT)
+			r->r[EAX] &= ~BIT(KVM_FEATURE_PV_UNHALT);
+		return;
+	}
 
 	switch (e->function) {
 	case 1:
@@ -491,10 +519,6 @@ static void adjust(const struct x86_cpu *c, const struct kvm_cpuid_entry2 *e, st
 			r->r[EBX] = x86_xsave_size(c->fpu.xcr0, false);
 		else if (e->index == 1 && (r->r[EAX] & (BITOF(X86_FEATURE_XSAVEC) | BITOF(X86_FEATURE_XSAVES))))
 			r->r[EBX] = x86_xsave_size(c->fpu.xcr0 | c->fpu.xss, true);
-		break;
-	case KVM_CPUID_FEATURES:
-		if (c->vcpu->kvm->arch.disabled_exits & KVM_X86_DISABLE_EXITS_HLT)
-			r->r[EAX] &= ~BIT(KVM_FEATURE_PV_UNHALT);
 		break;
 	}
 }

@@ -4,6 +4,7 @@
  * SET_GUEST_DEBUG). Delivery itself is exception.c's.
  */
 #include "kvm/x86/events.h"
+#include "kvm/x86/hyperv.h"
 #include "kvm/x86/irqchip.h"
 #include "kvm/x86/mem.h"
 #include "kvm/x86/state.h"
@@ -67,8 +68,13 @@ void x86_serve_requests(struct kvm_vcpu *v)
 		drop_stale_code(v);
 	if (kvm_check_request(v, KVM_REQ_TIMER) && c->lapic)
 		kvm_lapic_run_timer(v);
-	if (kvm_check_request(v, KVM_REQ_MASTERCLOCK) || kvm_check_request(v, KVM_REQ_CLOCK_UPDATE))
+	if (kvm_check_request(v, KVM_REQ_MASTERCLOCK) || kvm_check_request(v, KVM_REQ_CLOCK_UPDATE)) {
 		kvm_pv_update_clock(v);
+		kvm_hv_update_tsc_page(v);
+		kvm_hv_run_stimers(v);
+	}
+	if (kvm_check_request(v, KVM_REQ_HV_STIMER))
+		kvm_hv_run_stimers(v);
 	if (kvm_check_request(v, KVM_REQ_STEAL_UPDATE))
 		kvm_pv_update_steal(v);
 	if (kvm_check_request(v, KVM_REQ_SMI))
@@ -321,6 +327,7 @@ int x86_run_begin(struct kvm_vcpu *v)
 	if (r)
 		return r;
 	kvm_pv_run_begin(v);
+	kvm_hv_run_begin(v);
 	/* With the local APIC in the VMM, CR8 passes through kvm_run. */
 	if (!c->lapic && x86_set_cr8(c, READ_ONCE(v->run->cr8)))
 		return -EINVAL;
@@ -607,6 +614,9 @@ int kvm_x86_vcpu_init(struct kvm_vcpu *v)
 	r = x86_mmu_init(c);
 	if (r)
 		return r;
+	r = kvm_hv_init_vcpu(v);
+	if (r)
+		goto out;
 	r = x86_msr_init(c);
 	if (r)
 		goto out;
@@ -631,6 +641,7 @@ void kvm_x86_vcpu_free(struct kvm_vcpu *v)
 {
 	kvm_lapic_destroy(v);
 	kvm_pv_free(v);
+	kvm_hv_free_vcpu(v);
 	x86_msr_free(&v->cpu);
 	x86_mmu_free(&v->cpu);
 	os_free(v->cpu.cpuid);

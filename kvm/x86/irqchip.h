@@ -21,6 +21,8 @@ struct kvm_lapic_msg {
 };
 /* Delivers to all addressed; number of vCPUs that took it, 0 coalesced, -1 none addressed. */
 int kvm_lapic_deliver(struct kvm *kvm, struct kvm_vcpu *src, const struct kvm_lapic_msg *msg);
+/* An edge-triggered interrupt for v alone, any thread: 1; 0: it was pending; -1: there is no APIC, or it is off. */
+int kvm_lapic_raise(struct kvm_vcpu *v, u8 vector);
 int kvm_lapic_highest_irr(struct kvm_vcpu *v);		/* -1: none */
 int kvm_lapic_highest_isr(struct kvm_vcpu *v);
 void kvm_lapic_eoi(struct kvm_vcpu *v);
@@ -42,6 +44,9 @@ int kvm_lapic_msr_write(struct kvm_vcpu *v, u32 msr, u64 val);
 int kvm_lapic_set_base(struct kvm_vcpu *v, u64 val, bool host);
 u64 kvm_lapic_tsc_deadline(struct kvm_vcpu *v);
 void kvm_lapic_set_tsc_deadline(struct kvm_vcpu *v, u64 val);
+/* Hyper-V's MSRs for EOI, ICR and TPR, in whichever mode the APIC is: by register. 0 or 1 (#GP). */
+int kvm_lapic_hv_read(struct kvm_vcpu *v, u32 reg, u64 *val);
+int kvm_lapic_hv_write(struct kvm_vcpu *v, u32 reg, u64 val);
 u8 kvm_lapic_get_cr8(struct kvm_vcpu *v);
 void kvm_lapic_set_cr8(struct kvm_vcpu *v, u8 tpr);
 /* Next expiry of the timer, os_time_ns time; ~0: none. A halted vCPU sleeps no longer than that. */
@@ -96,8 +101,11 @@ void kvm_pv_update_steal(struct kvm_vcpu *v);		/* KVM_REQ_STEAL_UPDATE */
 void kvm_pv_run_begin(struct kvm_vcpu *v);		/* KVM_RUN: what was stolen from the guest is told */
 bool kvm_pv_eoi_take(struct kvm_vcpu *v);		/* before injecting: did the guest clear its EOI bit? then EOI */
 void kvm_pv_eoi_arm(struct kvm_vcpu *v);
+void kvm_pv_set_eoi(struct kvm_vcpu *v, u64 val);	/* where the bit is, and BIT(0); 0: nowhere */
 int kvm_pv_clock_stopped(struct kvm_vcpu *v);		/* KVM_KVMCLOCK_CTRL: 0, -EINVAL where kvmclock is off */
 u64 kvm_clock_read(struct kvm *kvm);			/* kvmclock's nanoseconds */
+/* One moment in v's TSC and in kvmclock. */
+void kvm_clock_pair(struct kvm_vcpu *v, u64 *tsc, u64 *ns);
 void kvm_clock_set(struct kvm *kvm, u64 ns);
 int kvm_clock_get(struct kvm *kvm, struct kvm_clock_data *d);
 /* KVM hypercalls (VMCALL, VMMCALL): number in RAX, arguments RBX, RCX, RDX, RSI; sets RAX. enum x86_result. */

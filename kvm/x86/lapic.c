@@ -4,6 +4,7 @@
  * from IRR through ISR to EOI (SDM volume 3, 11; APM volume 2, 16).
  */
 #include "kvm/x86/events.h"
+#include "kvm/x86/hyperv.h"
 #include "kvm/x86/lapic.h"
 
 /* ---- priorities ---- */
@@ -59,7 +60,8 @@ void kvm_lapic_accept(struct kvm_vcpu *v, u8 vector)
 	struct x86_lapic *a = v->cpu.lapic;
 
 	atomic_and(apic_word(a, APIC_IRR, vector), ~BIT(vector % 32));
-	*apic_word(a, APIC_ISR, vector) |= BIT(vector % 32);
+	if (!kvm_hv_auto_eoi(v, vector))
+		*apic_word(a, APIC_ISR, vector) |= BIT(vector % 32);
 	update_ppr(a);
 }
 
@@ -87,6 +89,8 @@ void kvm_lapic_eoi(struct kvm_vcpu *v)
 		return;
 	*apic_word(a, APIC_ISR, vector) &= ~BIT(vector % 32);
 	update_ppr(a);
+	if (kvm_hv_has_vector(v, vector))
+		kvm_hv_eoi(v, vector);
 	level = READ_ONCE(*apic_word(a, APIC_TMR, vector)) & BIT(vector % 32);
 	if (v->kvm->arch.irqchip_mode == KVM_IRQCHIP_KERNEL) {
 		kvm_ioapic_eoi(v, vector, level);
@@ -99,6 +103,8 @@ void kvm_lapic_eoi(struct kvm_vcpu *v)
 
 bool kvm_lapic_eoi_matters(struct kvm_vcpu *v, u8 vector)
 {
+	if (kvm_hv_has_vector(v, vector))
+		return true;
 	if (v->kvm->arch.irqchip_mode == KVM_IRQCHIP_KERNEL)
 		return kvm_ioapic_has_vector(v->kvm, vector);
 	return kvm_split_eoi_exits(v, vector);
@@ -458,6 +464,33 @@ int kvm_lapic_msr_write(struct kvm_vcpu *v, u32 msr, u64 val)
 			return 1;
 		break;
 	}
+	return !write_reg(a, reg, val);
+}
+
+/* ---- Hyper-V's MSRs ---- */
+
+int kvm_lapic_hv_read(struct kvm_vcpu *v, u32 reg, u64 *val)
+{
+	struct x86_lapic *a = v->cpu.lapic;
+
+	if (!a)
+		return 1;
+	sync_pv_eoi(v);
+	*val = read_reg(a, reg);
+	if (reg == APIC_ICR)
+		*val |= (u64)apic_get(a, APIC_ICR2) << 32;
+	return 0;
+}
+
+int kvm_lapic_hv_write(struct kvm_vcpu *v, u32 reg, u64 val)
+{
+	struct x86_lapic *a = v->cpu.lapic;
+
+	if (!a || (reg != APIC_ICR && val >> 32))
+		return 1;
+	sync_pv_eoi(v);
+	if (reg == APIC_ICR)
+		write_reg(a, APIC_ICR2, val >> 32);
 	return !write_reg(a, reg, val);
 }
 

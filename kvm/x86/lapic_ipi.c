@@ -111,6 +111,15 @@ int kvm_lapic_deliver(struct kvm *kvm, struct kvm_vcpu *src, const struct kvm_la
 	return result;
 }
 
+int kvm_lapic_raise(struct kvm_vcpu *v, u8 vector)
+{
+	struct x86_lapic *a = load_acquire(&v->cpu.lapic);
+
+	if (!a || !apic_hw_enabled(a) || !apic_sw_enabled(a))
+		return -1;
+	return apic_accept(a, vector, false);
+}
+
 void apic_send_icr(struct x86_lapic *a, u32 low, u32 dest)
 {
 	struct kvm_lapic_msg m = {

@@ -157,6 +157,9 @@ void x86_io_complete(struct x86_cpu *c)
 	case X86_WAIT_HYPERCALL:
 		memcpy(f->data, &v->run->hypercall.ret, f->len);
 		break;
+	case X86_WAIT_HV_HYPERCALL:
+		memcpy(f->data, &v->run->hyperv.u.hcall.result, f->len);
+		break;
 	default:
 		return;
 	}

@@ -9,6 +9,7 @@
 #include "kvm/core/kvm.h"
 #include "kvm/x86/cpuid.h"
 #include "kvm/x86/descriptor.h"
+#include "kvm/x86/hyperv.h"
 #include "kvm/x86/irqchip.h"
 #include "kvm/x86/msr.h"
 
@@ -133,6 +134,11 @@ static const u32 state_msrs[] = {
 	MSR_TSC_ADJUST, MSR_TSC_DEADLINE, MSR_ARCH_CAPABILITIES, MSR_MISC_ENABLE, MSR_MCG_STATUS,
 	MSR_MCG_CTL, MSR_SMBASE, MSR_SMI_COUNT, MSR_PLATFORM_INFO, MSR_MISC_FEATURES_ENABLES, MSR_UCODE_REV, MSR_K7_HWCR,
 	MSR_AMD64_DE_CFG,
+	/* hyperv.c: of sources and timers the first stands for all */
+	0x40000000, 0x40000001, 0x40000002, 0x40000003, 0x40000010, 0x40000020, 0x40000021, 0x40000022,
+	0x40000023, 0x40000073, 0x40000080, 0x400000b0, 0x400000f1, 0x400000f2, 0x400000f3, 0x400000f4,
+	0x400000f5, 0x400000ff, 0x40000100, 0x40000101, 0x40000102, 0x40000103, 0x40000104, 0x40000105,
+	0x40000106, 0x40000107, 0x40000108,
 	MSR_MTRR_VAR, MSR_MTRR_VAR + 1, MSR_MTRR_VAR + 2, MSR_MTRR_VAR + 3, MSR_MTRR_VAR + 4,
 	MSR_MTRR_VAR + 5, MSR_MTRR_VAR + 6, MSR_MTRR_VAR + 7, MSR_MTRR_VAR + 8, MSR_MTRR_VAR + 9,
 	MSR_MTRR_VAR + 10, MSR_MTRR_VAR + 11, MSR_MTRR_VAR + 12, MSR_MTRR_VAR + 13, MSR_MTRR_VAR + 14,
@@ -259,6 +265,8 @@ static void tsc_changed(struct x86_cpu *c)
 {
 	if (c->lapic)
 		kvm_lapic_tsc_changed(c->vcpu);
+	if (c->vcpu->index == 0)
+		kvm_hv_clock_changed(c->vcpu->kvm);
 	kvm_make_own_request(c->vcpu, KVM_REQ_CLOCK_UPDATE);
 }
 
@@ -647,6 +655,8 @@ enum x86_msr_result x86_get_msr(struct x86_cpu *c, u32 index, u64 *val, bool hos
 		return get_mce(c, index, val, host) ? X86_MSR_OK : X86_MSR_REFUSED;
 	if (get_constant(c, index, val))
 		return X86_MSR_OK;
+	if (kvm_hv_is_msr(index))
+		return kvm_hv_get_msr(c->vcpu, index, val, host) ? X86_MSR_OK : X86_MSR_REFUSED;
 	r = kvm_pv_msr_read(c->vcpu, index, val);
 	return r == -ENOENT ? X86_MSR_UNKNOWN : r ? X86_MSR_REFUSED : X86_MSR_OK;
 }
@@ -836,6 +846,8 @@ enum x86_msr_result x86_set_msr(struct x86_cpu *c, u32 index, u64 val, bool host
 			ok = set_mce(c, index, val, host);
 		} else if (set_ignored(c, index, val)) {
 			ok = true;
+		} else if (kvm_hv_is_msr(index)) {
+			ok = kvm_hv_set_msr(c->vcpu, index, val, host);
 		} else {
 			r = kvm_pv_msr_write(c->vcpu, index, val, host);
 			if (r == -ENOENT)

@@ -7,6 +7,7 @@
  * (TSC, nanoseconds) to reckon from, which makes their clocks agree to the tick; the pair is
  * taken anew only when the VMM sets the clock.
  */
+#include "kvm/x86/hyperv.h"
 #include "kvm/x86/irqchip.h"
 #include "kvm/x86/mem.h"
 
@@ -154,6 +155,7 @@ void kvm_clock_set(struct kvm *kvm, u64 ns)
 	take_base(vm);
 	vm->clock_offset = ns - vm->base_ns;
 	os_mutex_unlock(&vm->clock_lock);
+	kvm_hv_clock_changed(kvm);
 	kvm_for_each_vcpu(v, kvm, i)
 		kvm_make_request(v, KVM_REQ_CLOCK_UPDATE);
 }
@@ -200,20 +202,26 @@ static void write_versioned(struct kvm_vcpu *v, u64 gpa, u32 *version, void *dat
 	kvm_write_guest(v, gpa + at, version, 4);
 }
 
+void kvm_clock_pair(struct kvm_vcpu *v, u64 *tsc, u64 *ns)
+{
+	struct x86_vm *vm = &v->kvm->arch;
+
+	os_mutex_lock(&vm->clock_lock);
+	take_base(vm);
+	*tsc = scale_tsc(&v->cpu, vm->base_tsc) + READ_ONCE(v->cpu.tsc_offset);
+	*ns = vm->base_ns + vm->clock_offset;
+	os_mutex_unlock(&vm->clock_lock);
+}
+
 void kvm_pv_update_clock(struct kvm_vcpu *v)
 {
 	struct x86_cpu *c = &v->cpu;
-	struct x86_vm *vm = &v->kvm->arch;
 	struct x86_pv *pv = c->pv;
 	struct pvclock_time_info info = { 0 };
 
 	if (!(pv->system_time & ENABLED))
 		return;
-	os_mutex_lock(&vm->clock_lock);
-	take_base(vm);
-	info.tsc_timestamp = scale_tsc(c, vm->base_tsc) + c->tsc_offset;
-	info.system_time = vm->base_ns + vm->clock_offset;
-	os_mutex_unlock(&vm->clock_lock);
+	kvm_clock_pair(v, &info.tsc_timestamp, &info.system_time);
 	time_scale(c->tsc_khz, &info.tsc_shift, &info.tsc_to_system_mul);
 	info.flags = PVCLOCK_TSC_STABLE | (pv->stopped ? PVCLOCK_GUEST_STOPPED : 0);
 	pv->stopped = false;
@@ -308,6 +316,12 @@ void kvm_pv_eoi_arm(struct kvm_vcpu *v)
 		pv->eoi_armed = true;
 }
 
+void kvm_pv_set_eoi(struct kvm_vcpu *v, u64 val)
+{
+	v->cpu.pv->eoi = val;
+	v->cpu.pv->eoi_armed = false;
+}
+
 /* ---- MSRs ---- */
 
 /* The CPUID bit that offers an MSR; 0: not one of ours. */
@@ -398,8 +412,7 @@ int kvm_pv_msr_write(struct kvm_vcpu *v, u32 msr, u64 val, bool host)
 	case MSR_EOI_EN:
 		if (val & 2)
 			return 1;
-		pv->eoi = val;
-		pv->eoi_armed = false;
+		kvm_pv_set_eoi(v, val);
 		break;
 	default:
 		if (val & ~1ull)
@@ -494,6 +507,8 @@ int kvm_hypercall(struct kvm_vcpu *v)
 	u64 a0 = c->regs[X86_RBX] & mask, a1 = c->regs[X86_RCX] & mask;
 	u64 a2 = c->regs[X86_RDX] & mask, a3 = c->regs[X86_RSI] & mask;
 
+	if (kvm_hv_calls_enabled(v))
+		return kvm_hv_hypercall(v);
 	kvm_count(v, KVM_STAT_HYPERCALLS);
 	if (x86_vmm_answered(c, &ret, &refused)) {
 		/* that is the result */

@@ -5,6 +5,7 @@
 
 #include "kvm/os/os.h"
 
+struct kvm_hv;
 struct kvm_pic;
 struct kvm_ioapic;
 struct kvm_pit;
@@ -24,12 +25,12 @@ struct x86_vm {
 	struct kvm_ioapic *ioapic;
 	struct kvm_pit *pit;
 	struct x86_decoder *decoder;
+	struct kvm_hv *hv;		/* Hyper-V's interfaces: hyperv.h */
 
 	struct os_mutex clock_lock;	/* what follows */
 	s64 clock_offset;		/* kvmclock = boottime + offset */
 	u64 base_tsc, base_ns;		/* the pair that all vCPUs reckon kvmclock from; 0: not taken yet */
 	u64 wall_clock_gpa;
-	u64 hv_pad;
 	u32 default_tsc_khz;
 	u32 last_tsc_khz;
 	u64 last_tsc_write, last_tsc_nsec, last_tsc_offset;	/* TSC writes that mean to synchronise */

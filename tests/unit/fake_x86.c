@@ -7,6 +7,7 @@
 
 #include "tests/unit/fake_x86.h"
 #include "kvm/x86/events.h"
+#include "kvm/x86/hyperv.h"
 #include "kvm/x86/msr.h"
 
 struct fake_log fake;
@@ -124,6 +125,20 @@ void kvm_pit_ack(struct kvm *kvm)
 
 void kvm_ioapic_destroy(struct kvm *kvm)
 {
+}
+
+int kvm_hv_init_vm(struct kvm *kvm)
+{
+	return 0;
+}
+
+void kvm_hv_destroy_vm(struct kvm *kvm)
+{
+}
+
+int kvm_hv_raise_sint_of(struct kvm *kvm, u32 vp_index, u32 sint)
+{
+	return -1;
 }
 
 void kvm_msr_filter_destroy(struct kvm *kvm)

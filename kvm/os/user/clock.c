@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,11 +33,29 @@ u64 os_realtime_ns(void)
 	return clock_ns(CLOCK_REALTIME);
 }
 
+u64 os_thread_runtime_ns(void)
+{
+	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
 u32 os_nr_cpus(void)
 {
 	long n = sysconf(_SC_NPROCESSORS_ONLN);
 
 	return n > 0 ? n : 1;
+}
+
+bool os_smt_possible(void)
+{
+	int fd = open("/sys/devices/system/cpu/smt/control", O_RDONLY | O_CLOEXEC);
+	char buf[16] = "";
+	ssize_t n;
+
+	if (fd < 0)
+		return true;
+	n = read(fd, buf, sizeof(buf) - 1);
+	close(fd);
+	return n <= 0 || (strncmp(buf, "forceoff", 8) && strncmp(buf, "notsupported", 12));
 }
 
 /* ---- the time-stamp counter's rate ---- */
