@@ -246,7 +246,10 @@ long api_enable_vm_cap(struct kvm *kvm, const struct kvm_enable_cap *cap)
 	case KVM_CAP_DIRTY_LOG_RING_ACQ_REL:
 		return enable_dirty_ring(kvm, arg);
 	case KVM_CAP_HALT_POLL:
-		return arg == (u32)arg ? 0 : -EINVAL;	/* sleeping is all that HLT does here */
+		if (arg != (u32)arg)
+			return -EINVAL;
+		WRITE_ONCE(kvm->halt_poll_max, arg);
+		return 0;
 	case KVM_CAP_SPLIT_IRQCHIP:
 		return enable_split_irqchip(kvm, arg);
 	case KVM_CAP_MAX_VCPU_ID:

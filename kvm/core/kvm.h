@@ -166,6 +166,7 @@ enum {
 	KVM_STAT_EXITS,			/* guest code was left */
 	KVM_STAT_IO_EXITS, KVM_STAT_MMIO_EXITS, KVM_STAT_SIGNAL_EXITS,	/* for the VMM */
 	KVM_STAT_HALT_EXITS, KVM_STAT_HALT_WAKEUP,
+	KVM_STAT_HALT_POLL_SUCCESS, KVM_STAT_HALT_POLL_ATTEMPTED,
 	KVM_STAT_IRQ_INJECTIONS, KVM_STAT_NMI_INJECTIONS, KVM_STAT_HYPERCALLS,
 	KVM_NR_VCPU_STATS,
 };
@@ -208,6 +209,7 @@ struct kvm {
 	u32 dirty_ring_size;		/* bytes a vCPU; 0: none */
 	u32 manual_dirty_protect;
 	u32 max_vcpu_id;
+	u32 halt_poll_max;		/* ns; 0: HLT never polls: KVM_CAP_HALT_POLL */
 	struct kvm_stats stats;
 	bool dead;			/* a bug was met; every ioctl gives -EIO */
 	struct x86_vm arch;
@@ -251,6 +253,8 @@ enum kvm_request {
 	KVM_REQ_HV_EXIT, KVM_REQ_HV_CRASH, KVM_REQ_HV_RESET,	/* Hyper-V: to the VMM */
 };
 
+#define KVM_HALT_POLL_DEFAULT	200000	/* ns, as Linux */
+
 #define KVM_STALE_CODE_MAX	16
 #define KVM_EXIT_COUNTERS	64	/* more than there are reasons */
 
@@ -274,6 +278,7 @@ struct kvm_vcpu {
 	u32 mode_waiters;		/* how many do */
 	u32 leaves;			/* bumped on each leave */
 	struct os_event wake;		/* set by kvm_vcpu_kick; a halted vCPU sleeps on it */
+	u32 halt_poll;			/* ns that HLT polls before it sleeps: run.c */
 	struct os_sigmask sigmask;
 	u64 exits[KVM_EXIT_COUNTERS];	/* how often KVM_RUN ended, by exit_reason */
 	struct kvm_memslots *slots;	/* what this vCPU runs with, valid IN_GUEST */

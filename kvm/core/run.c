@@ -20,15 +20,55 @@ static bool interrupted(struct kvm_vcpu *v)
 	return READ_ONCE(v->run->immediate_exit) || os_signal_pending(&v->sigmask);
 }
 
+/*
+ * Waking a thread costs tens of microseconds, and far more of them where the host is itself a guest: as long as HLTs
+ * are short, the vCPU polls for a while before it sleeps. As in Linux, how long follows from how long HLTs were: a vCPU
+ * that is idle for milliseconds does not poll at all. It yields all the time, since who is to wake it may be waiting for
+ * this very processor.
+ */
+#define HALT_POLL_START	10000		/* ns */
+#define POLLS_A_LOOK	32		/* at the event, each with a PAUSE: a microsecond */
+
+static void poll_for_event(struct kvm_vcpu *v, u64 end)
+{
+	kvm_count(v, KVM_STAT_HALT_POLL_ATTEMPTED);
+	do {
+		for (u32 i = 0; i < POLLS_A_LOOK; i++) {
+			if (os_event_is_set(&v->wake)) {
+				kvm_count(v, KVM_STAT_HALT_POLL_SUCCESS);
+				return;
+			}
+			os_cpu_relax();
+		}
+		os_yield();
+	} while (os_time_ns() < end && !READ_ONCE(v->run->immediate_exit));
+}
+
+/*
+ * A HLT that began then is over: how long is the next one to poll? What counts is when its end was asked for, or due:
+ * the way from there to here is what polling saves.
+ */
+static void adapt_halt_poll(struct kvm_vcpu *v, u64 start, u64 deadline)
+{
+	u64 woken = READ_ONCE(v->wake.woken_at), now = os_time_ns();
+	u64 took = (woken >= start && woken < now ? woken : min(now, max(deadline, start))) - start;
+	u32 max_poll = READ_ONCE(v->kvm->halt_poll_max);
+
+	if (took > max_poll)
+		v->halt_poll = 0;
+	else if (took > v->halt_poll)
+		v->halt_poll = min(max(2 * v->halt_poll, (u32)HALT_POLL_START), max_poll);
+}
+
 /* Sleeps until the vCPU can run: HLT, or waiting for INIT and SIPI. 0, -EINTR. */
 static int sleep_until_event(struct kvm_vcpu *v)
 {
 	struct x86_cpu *c = &v->cpu;
+	u64 start = 0;			/* of the HLT, as soon as there is something to wait for */
+	u64 deadline = ~0ull;
 	int r;
 
 	for (;;) {
-		u64 deadline = ~0ull;
-
 		x86_accept_reset_signals(v);
 		if (c->mp_state == KVM_MP_STATE_RUNNABLE)
 			return 0;
@@ -44,13 +84,21 @@ static int sleep_until_event(struct kvm_vcpu *v)
 			if (atomic_xchg(&c->ev.pv_unhalted, false) || x86_wakes(v)) {
 				c->mp_state = KVM_MP_STATE_RUNNABLE;
 				kvm_count(v, KVM_STAT_HALT_WAKEUP);
+				if (start)
+					adapt_halt_poll(v, start, deadline);
 				return 0;
 			}
-			if (c->lapic)
-				deadline = min(kvm_lapic_next_deadline(v), c->hv->deadline);
+			deadline = c->lapic ? min(kvm_lapic_next_deadline(v), c->hv->deadline) : ~0ull;
+			if (!start)
+				start = os_time_ns();
+		} else {
+			deadline = ~0ull;	/* INIT has come */
+			start = 0;
 		}
 		if (READ_ONCE(v->requests) & (BIT(KVM_REQ_VM_DEAD) | BIT(KVM_REQ_TRIPLE_FAULT)))
 			return 0;
+		if (v->halt_poll && start && !kvm_pv_guest_polls(v))
+			poll_for_event(v, min(deadline, start + v->halt_poll));
 		r = os_event_wait(&v->wake, deadline, &v->run->immediate_exit);
 		if (r == -EINTR || interrupted(v))
 			return -EINTR;

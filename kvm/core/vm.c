@@ -47,6 +47,8 @@ struct kvm *kvm_create_vm(unsigned long type, int *error)
 	kvm_stats_init(&kvm->stats);
 	kvm->ops = &soft_cpu_ops;
 	kvm->max_vcpu_id = KVM_MAX_VCPU_ID;
+	/* On a single processor, whoever is waited for waits for the poller. */
+	kvm->halt_poll_max = os_nr_cpus() > 1 ? KVM_HALT_POLL_DEFAULT : 0;
 	kvm->arch.default_tsc_khz = os_tsc_khz();
 	kvm->arch.clock_offset = -(s64)os_boottime_ns();	/* kvmclock begins at 0 */
 

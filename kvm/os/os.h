@@ -32,6 +32,7 @@ struct os_event {
 	u32 word;			/* unset, set, or a sleeper waits */
 	s32 wake_fd, signal_fd;		/* the port's; plus one, 0 is none */
 	u64 signals;
+	u64 woken_at;			/* os_time_ns when a sleeper was last woken, before it ran */
 };
 int os_event_init(struct os_event *e);		/* unset. 0, -EMFILE, -ENFILE, -ENOMEM */
 void os_event_destroy(struct os_event *e);	/* no sleeper, no wakers any more; all zero is fine */
@@ -42,6 +43,7 @@ void os_event_set(struct os_event *e);
  * given, is a byte that a signal handler may set: non-zero is -EINTR too, without a window in which
  * that is missed. */
 int os_event_wait(struct os_event *e, u64 deadline, const volatile u8 *stop);
+bool os_event_is_set(const struct os_event *e);	/* the next wait returns at once */
 /* Waits until *word != old (a short wait: spins, then sleeps). Wake with os_word_wake. */
 void os_word_wait(u32 *word, u32 old);
 void os_word_wake(u32 *word);

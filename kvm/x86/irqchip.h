@@ -102,6 +102,7 @@ void kvm_pv_run_begin(struct kvm_vcpu *v);		/* KVM_RUN: what was stolen from the
 bool kvm_pv_eoi_take(struct kvm_vcpu *v);		/* before injecting: did the guest clear its EOI bit? then EOI */
 void kvm_pv_eoi_arm(struct kvm_vcpu *v);
 void kvm_pv_set_eoi(struct kvm_vcpu *v, u64 val);	/* where the bit is, and BIT(0); 0: nowhere */
+bool kvm_pv_guest_polls(const struct kvm_vcpu *v);	/* before HLT, so that the host need not: MSR_KVM_POLL_CONTROL */
 int kvm_pv_clock_stopped(struct kvm_vcpu *v);		/* KVM_KVMCLOCK_CTRL: 0, -EINVAL where kvmclock is off */
 u64 kvm_clock_read(struct kvm *kvm);			/* kvmclock's nanoseconds */
 /* One moment in v's TSC and in kvmclock. */

@@ -380,6 +380,11 @@ int kvm_pv_msr_read(struct kvm_vcpu *v, u32 msr, u64 *val)
 	return 0;
 }
 
+bool kvm_pv_guest_polls(const struct kvm_vcpu *v)
+{
+	return v->cpu.pv->poll_control;
+}
+
 int kvm_pv_msr_write(struct kvm_vcpu *v, u32 msr, u64 val, bool host)
 {
 	struct x86_pv *pv = v->cpu.pv;

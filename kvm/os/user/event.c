@@ -149,10 +149,17 @@ void os_event_set(struct os_event *e)
 	u64 one = 1;
 	int saved = errno;
 
+	if (load_acquire(&e->word) == EVENT_SLEEPING)
+		WRITE_ONCE(e->woken_at, os_time_ns());
 	/* A write that fails finds the count full, and then it is readable, which is all that matters. */
 	if (__atomic_exchange_n(&e->word, EVENT_SET, __ATOMIC_SEQ_CST) == EVENT_SLEEPING)
 		(void)!write(e->wake_fd - 1, &one, sizeof(one));
 	errno = saved;
+}
+
+bool os_event_is_set(const struct os_event *e)
+{
+	return load_acquire(&e->word) == EVENT_SET;
 }
 
 /* Signals that the thread blocks and KVM_RUN lets in, as a descriptor; -1 where there are none. */
