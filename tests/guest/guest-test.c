@@ -23,13 +23,13 @@
 
 #define MAX_TESTS	1024
 
-extern const struct test api_tests[], ask_tests[], clock_tests[], event_tests[], io_tests[],
+extern const struct test api_tests[], ask_tests[], clock_tests[], event_tests[], hyperv_tests[], io_tests[],
 	litmus_tests[], mmio_tests[], modify_tests[], run_tests[], slot_tests[], smm_tests[], smp_tests[],
 	state_tests[];
 
 static const struct test *const c_tests[] = {
-	api_tests, ask_tests, clock_tests, event_tests, io_tests, litmus_tests, mmio_tests, modify_tests,
-	run_tests, slot_tests, smm_tests, smp_tests, state_tests,
+	api_tests, ask_tests, clock_tests, event_tests, hyperv_tests, io_tests, litmus_tests, mmio_tests,
+	modify_tests, run_tests, slot_tests, smm_tests, smp_tests, state_tests,
 };
 
 static const struct kvm_provider *const providers[] = { &kvm_provider_linux, &kvm_provider_soft };
