@@ -33,6 +33,9 @@ from tap import Tap  # noqa: E402
 QEMU = "qemu-system-x86_64"
 OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 OVMF_VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+# For secure boot: it starts with system management mode only, and keeps its variables there.
+OVMF_SECURE = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"
+SMM = "q35,smm=on"      # an error, where the provider has none
 
 # Far above what it takes on an idle machine.
 LIMIT = 120
@@ -393,44 +396,55 @@ def make_iso(suite):
 OVMF_HOST = "host,host-phys-bits-limit=40"
 
 
-def ovmf(suite):
-    need_file(OVMF_CODE, "ovmf")
+def ovmf(suite, secure=False, form="raw"):
+    code = OVMF_SECURE if secure else OVMF_CODE
+    need_file(code, "ovmf")
     variables = suite.path(f"vars{suite.number()}")
-    shutil.copy(OVMF_VARS, variables)
-    return ["-drive", f"if=pflash,format=raw,readonly=on,file={OVMF_CODE}",
-            "-drive", f"if=pflash,format=raw,file={variables}"]
+    if form == "raw":
+        shutil.copy(OVMF_VARS, variables)
+    else:
+        need("qemu-img")
+        subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", form, OVMF_VARS, variables],
+                       check=True)
+    return [*(["-global", "driver=cfi.pflash01,property=secure,value=on"] if secure else []),
+            "-drive", f"if=pflash,format=raw,readonly=on,file={code}",
+            "-drive", f"if=pflash,format={form},file={variables}"]
 
 
 IDE = ("-drive", "file={},format=raw,if=ide")
 VIRTIO_DISK = ("-drive", "file={},format=raw,if=virtio")
 CD = ("-cdrom", "{}")
 GRUBS = (
-    # name, machine, firmware, how the medium is attached, processor
-    ("SeaBIOS, IDE disk on pc", "pc", "pc", IDE, "host"),
-    ("SeaBIOS, virtio disk on q35", "q35", "pc", VIRTIO_DISK, "host"),
-    ("SeaBIOS, AHCI CD on q35", "q35", "pc", CD, "host"),
-    ("OVMF, virtio disk on q35", "q35", "efi", VIRTIO_DISK, OVMF_HOST),
-    ("OVMF, IDE CD on pc", "pc", "efi", CD, "EPYC"),
+    # name, machine, firmware, how the medium is attached, processor, how many
+    ("SeaBIOS, IDE disk on pc", "pc", "pc", IDE, "host", 2),
+    ("SeaBIOS, IDE disk on pc without SMM", "pc,smm=off", "pc", IDE, "host", 2),
+    ("SeaBIOS, virtio disk on q35", SMM, "pc", VIRTIO_DISK, "host", 2),
+    ("SeaBIOS, AHCI CD on q35", SMM, "pc", CD, "host", 1),
+    ("OVMF, virtio disk on q35", "q35", "efi", VIRTIO_DISK, OVMF_HOST, 2),
+    ("OVMF, IDE CD on pc", "pc", "efi", CD, "EPYC", 2),
+    ("OVMF for secure boot, virtio disk on q35", SMM, "efi", VIRTIO_DISK, OVMF_HOST, 1),
+    ("OVMF for secure boot, 2 vCPUs", SMM, "efi", VIRTIO_DISK, OVMF_HOST, 2),
+    ("OVMF for secure boot, 4 vCPUs, AHCI CD", SMM, "efi", CD, "EPYC", 4),
 )
 
 
-def boot_firmware(suite, platform, medium, drive, **options):
+def boot_firmware(suite, platform, medium, drive, secure=False, **options):
     """A guest that its firmware boots from a medium, which stays as it is."""
-    firmware = ovmf(suite) if platform == "efi" else []
+    firmware = ovmf(suite, secure) if platform == "efi" else []
     return suite.guest(*firmware, "-snapshot", *(d.format(medium) for d in drive), "-device", "VGA",
                        "-no-reboot", memory="512M", **options)
 
 
 def grubs(suite):
-    for what, machine, platform, drive, cpu in GRUBS:
+    for what, machine, platform, drive, cpu, cpus in GRUBS:
         name = f"GRUB: {what}"
         if not suite.wanted(name):
             continue
         with suite.case(name):
             with boot_firmware(suite, platform, make_iso(suite), drive, machine=machine, cpu=cpu,
-                               cpus=2) as guest:
+                               cpus=cpus, secure=machine == SMM) as guest:
                 guest.expect(b"GRUB on " + platform.encode(), 2 * LIMIT)
-                guest.user_space(2)
+                guest.user_space(cpus)
                 guest.power_off()
 
 
@@ -438,21 +452,24 @@ VARIABLE = "/sys/firmware/efi/efivars/Anykvm-6d5c8a3e-5d2b-4a77-9d57-2f7b3cf0a1b
 
 
 def variables(suite):
-    name = "OVMF: boots a kernel directly, and its variables are in the flash"
-    if suite.wanted(name):
+    for what, secure, machine, cpus in (("", False, "q35", 1), (" for secure boot", True, SMM, 2)):
+        name = f"OVMF{what}: boots a kernel directly, and its variables are in the flash"
+        if not suite.wanted(name):
+            continue
         with suite.case(name):
-            firmware = ovmf(suite)
+            firmware = ovmf(suite, secure)
             options = [*firmware, *suite.linux(modules=("efivarfs",)), "-device", "VGA"]
+            machines = {"machine": machine, "cpu": OVMF_HOST, "cpus": cpus, "memory": "512M"}
             # Linux calls the firmware, which has the flash chip leave its mode of plain memory, and
-            # come back to it.
-            with suite.guest(*options, machine="q35", cpu=OVMF_HOST, memory="512M") as guest:
-                guest.user_space()
+            # come back to it; the one for secure boot does it in SMM, with all vCPUs.
+            with suite.guest(*options, **machines) as guest:
+                guest.user_space(cpus)
                 guest.do("mount -t efivarfs e /sys/firmware/efi/efivars")
                 guest.do(f"printf '\\007\\0\\0\\0kept' >{VARIABLE}")
                 guest.do(f"tail -c 4 {VARIABLE}", "kept")
                 guest.power_off()
-            with suite.guest(*options, machine="q35", cpu=OVMF_HOST, memory="512M") as guest:
-                guest.user_space()
+            with suite.guest(*options, **machines) as guest:
+                guest.user_space(cpus)
                 guest.do("mount -t efivarfs e /sys/firmware/efi/efivars")
                 guest.do(f"tail -c 4 {VARIABLE}", "kept")
                 guest.power_off()
@@ -727,6 +744,33 @@ def state(suite):
                             hyperv_in_use(guest)
                         guest.do("v=again")
                     guest.power_off()
+
+    name = "state: savevm, loadvm and a reset with system management mode"
+    if suite.wanted(name):
+        with suite.case(name):
+            options = [*ovmf(suite, secure=True, form="qcow2"),
+                       *suite.linux(modules=("efivarfs",)), "-device", "VGA"]
+            options.remove("-no-reboot")
+            with suite.guest(*options, machine=SMM, cpu=OVMF_HOST, cpus=2, memory="512M") as guest:
+                guest.user_space(2)
+                guest.do("mount -t efivarfs e /sys/firmware/efi/efivars")
+                first, second = (VARIABLE.replace("Anykvm", f"Anykvm{n}") for n in (1, 2))
+                guest.do(f"printf '\\007\\0\\0\\0one' >{first}")
+                answer = guest.qmp.monitor("savevm one")
+                if answer:
+                    raise Fail(answer)
+                guest.do(f"printf '\\007\\0\\0\\0two' >{second}; tail -c 3 {second}", "two")
+                answer = guest.qmp.monitor("loadvm one")
+                if answer:
+                    raise Fail(answer)
+                # The second is not there yet, and can be made anew.
+                guest.do(f"tail -c 3 {first}; [ ! -e {second} ]", "one")
+                guest.do(f"printf '\\007\\0\\0\\0three' >{second}")
+                guest.qmp.command("system_reset")
+                guest.user_space(2, limit=2 * LIMIT)
+                guest.do("mount -t efivarfs e /sys/firmware/efi/efivars")
+                guest.do(f"tail -c 5 {second}", "three")
+                guest.power_off()
 
     for irqchip, cpu in ("on", "host"), ("split", "host"), ("off", "host"), ("on", HYPERV):
         name = f"state: live migration over TCP, kernel-irqchip={irqchip}"
