@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "vmm/ram.h"
+
 struct kvm_provider {
 	const char *name;		/* "kvm" or "soft", as --accel spells it */
 	const char *description;	/* one line for people */
@@ -21,6 +23,13 @@ struct kvm_provider {
 	int (*open)(void);
 	/* As ioctl(2) on any KVM descriptor, but returns -errno instead of setting errno. */
 	int (*ioctl)(int fd, unsigned long request, void *arg);
+	/*
+	 * NULL where nobody wants to know; else to be called of a VM whenever its memory was written
+	 * other than by a vCPU, or by the answer to one's exit, before the guest can learn of it.
+	 * Begins with a call with none. Linux's KVM has the hardware see to it; a processor made of
+	 * software keeps code that it made of memory.
+	 */
+	void (*memory_written)(int vm, const struct ram_range *ranges, unsigned int count);
 	/* Maps a vCPU's kvm_run area, shared and writable. Returns MAP_FAILED with errno set. */
 	void *(*mmap)(size_t length, int fd, off_t offset);
 	int (*munmap)(void *addr, size_t length);

@@ -10,6 +10,7 @@
 
 #ifdef HAVE_LIBANYKVM
 #include "kvm/anykvm.h"
+#include "kvm/ioctl.h"
 #else
 static int anykvm_open(void)
 {
@@ -52,6 +53,23 @@ int kvm_provider_soft_engine(const char *name)
 	return anykvm_set_engine(name);
 }
 
+#ifdef HAVE_LIBANYKVM
+static void soft_memory_written(int vm, const struct ram_range *ranges, unsigned int count)
+{
+	struct anykvm_memory_written written = { 0 };
+
+	do {
+		for (written.count = 0; count && written.count < ANYKVM_WRITTEN_RANGES; count--) {
+			written.range[written.count].gpa = ranges->gpa;
+			written.range[written.count].length = ranges->length;
+			written.count++;
+			ranges++;
+		}
+		anykvm_ioctl(vm, ANYKVM_MEMORY_WRITTEN, &written);
+	} while (count);
+}
+#endif
+
 static void *soft_mmap(size_t length, int fd, off_t offset)
 {
 	return anykvm_mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset);
@@ -62,6 +80,9 @@ const struct kvm_provider kvm_provider_soft = {
 	.description = "libanykvm's software processor",
 	.open = anykvm_open,
 	.ioctl = anykvm_ioctl,
+#ifdef HAVE_LIBANYKVM
+	.memory_written = soft_memory_written,
+#endif
 	.mmap = soft_mmap,
 	.munmap = munmap,
 	.close = anykvm_close,

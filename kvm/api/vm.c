@@ -388,6 +388,19 @@ static long create_device(struct api_call *c)
 	return -ENODEV;
 }
 
+static long memory_written(struct api_call *c)
+{
+	const struct anykvm_memory_written *written = c->data;
+
+	if (written->count > ANYKVM_WRITTEN_RANGES || written->pad)
+		return -EINVAL;
+	for (u32 i = 0; i < written->count; i++)
+		if (written->range[i].gpa + written->range[i].length < written->range[i].gpa)
+			return -EINVAL;
+	kvm_memory_written(c->kvm, written);
+	return 0;
+}
+
 static const struct api_row rows[] = {
 	API_ROW(KVM_CREATE_VCPU, NONE, create_vcpu),
 	API_ROW(KVM_SET_BOOT_CPU_ID, NONE, set_boot_cpu_id),
@@ -427,6 +440,7 @@ static const struct api_row rows[] = {
 	API_ROW(KVM_HYPERV_EVENTFD, IN(struct kvm_hyperv_eventfd), hyperv_eventfd),
 	API_ROW(KVM_CHECK_EXTENSION, NONE, check_extension),
 	API_ROW(KVM_ENABLE_CAP, IN(struct kvm_enable_cap), enable_cap),
+	API_ROW(ANYKVM_MEMORY_WRITTEN, IN(struct anykvm_memory_written), memory_written),
 	API_ROW(KVM_CREATE_DEVICE, IN(struct kvm_create_device), create_device),
 };
 

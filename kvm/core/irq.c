@@ -260,7 +260,7 @@ int kvm_set_irq(struct kvm *kvm, int source_id, u32 gsi, int level)
 	if (gsi >= KVM_MAX_IRQ_ROUTES)
 		return ret;
 	if (level && source_id != KVM_PIT_SOURCE_ID)
-		kvm_note_outside(kvm);
+		kvm_note_interrupt(kvm);
 	t = get_routing(kvm);
 	/* From the last entry to the first, as Linux's lists have it: the PIC before the I/O APIC by default. */
 	for (u32 i = t->first[gsi + 1]; i-- > t->first[gsi]; ) {
@@ -279,7 +279,7 @@ int kvm_send_msi(struct kvm *kvm, const struct kvm_msi *msi)
 	if (kvm->arch.irqchip_mode == KVM_IRQCHIP_NONE || (msi->flags & ~KVM_MSI_VALID_DEVID) ||
 	    !msi_is_valid(kvm, msi->address_hi))
 		return -EINVAL;
-	kvm_note_outside(kvm);
+	kvm_note_interrupt(kvm);
 	/* That nobody takes it is no error. */
 	return max(deliver_msi(kvm, msi->address_lo, msi->address_hi, msi->data), 0);
 }

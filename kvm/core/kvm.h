@@ -8,6 +8,7 @@
 
 #include <linux/kvm.h>
 
+#include "kvm/ioctl.h"
 #include "kvm/os/os.h"
 #include "kvm/x86/cpu.h"
 #include "kvm/x86/vm.h"
@@ -73,6 +74,9 @@ void kvm_page_written(struct kvm_vcpu *v, struct kvm_memslot *slot, gfn_t gfn);
 /* Before code is made from the page: from here on writes by any vCPU come to kvm_page_written.
  * Waits until no other vCPU holds a writable translation. May leave a request on v itself. */
 void kvm_page_holds_code(struct kvm_vcpu *v, struct kvm_memslot *slot, gfn_t gfn);
+
+/* The VMM has written there, and will tell each time: counts only where code was made from it. Any thread. */
+void kvm_memory_written(struct kvm *kvm, const struct anykvm_memory_written *written);
 
 /* Copies to and from guest-physical memory, across pages and slots; v's thread. 0 or -EFAULT. The first two mean the
  * first address space, where guest and hypervisor have what they share; the others what v itself sees now. */
@@ -206,6 +210,7 @@ struct kvm {
 	void *cpu;			/* the processor's own per-VM data */
 	u32 code_waits;			/* vCPUs inside kvm_page_holds_code */
 	u32 outside;			/* counts what may follow a write to memory by the VMM: kvm_note_outside */
+	bool told;			/* the VMM tells what it writes: kvm_memory_written */
 	u32 dirty_ring_size;		/* bytes a vCPU; 0: none */
 	u32 manual_dirty_protect;
 	u32 max_vcpu_id;
@@ -222,6 +227,13 @@ struct kvm {
 static inline void kvm_note_outside(struct kvm *kvm)
 {
 	atomic_add(&kvm->outside, 1);
+}
+
+/* The VMM raised an interrupt. */
+static inline void kvm_note_interrupt(struct kvm *kvm)
+{
+	if (!READ_ONCE(kvm->told))
+		kvm_note_outside(kvm);
 }
 
 /* ---- a vCPU ---- */

@@ -281,6 +281,38 @@ void kvm_page_holds_code(struct kvm_vcpu *v, struct kvm_memslot *slot, gfn_t gfn
 	atomic_add(&v->kvm->code_waits, -1);
 }
 
+/* Was code made from any page of the range? With slots_lock held. */
+static bool holds_code(struct kvm *kvm, gpa_t gpa, u64 length)
+{
+	gfn_t first = gpa >> PAGE_SHIFT, last = (gpa + length - 1) >> PAGE_SHIFT;
+
+	for (u32 i = 0; i < kvm->slots->count; i++) {
+		const struct kvm_memslot *slot = kvm->slots->slot[i];
+		u64 from = max(first, slot->base_gfn), to = min(last, slot->base_gfn + slot->npages - 1);
+
+		for (gfn_t gfn = from; gfn <= to; gfn++)
+			if (bit_is_set(slot->code, gfn - slot->base_gfn))
+				return true;
+	}
+	return false;
+}
+
+void kvm_memory_written(struct kvm *kvm, const struct anykvm_memory_written *written)
+{
+	bool code = false;
+
+	WRITE_ONCE(kvm->told, true);
+	/* Who makes code sets the page's bit first and reads the page then; here it was written, and now the bit is read. */
+	smp_mb();
+	os_mutex_lock(&kvm->slots_lock);
+	for (u32 i = 0; i < min(written->count, (u32)ANYKVM_WRITTEN_RANGES) && !code; i++)
+		code = written->range[i].length &&
+		       holds_code(kvm, written->range[i].gpa, written->range[i].length);
+	os_mutex_unlock(&kvm->slots_lock);
+	if (code)
+		kvm_note_outside(kvm);
+}
+
 /* ---- changes ---- */
 
 static struct kvm_memslots *alloc_slots(u32 count)

@@ -3,6 +3,8 @@
  * slot. */
 #include "api.h"
 
+#include "kvm/ioctl.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -50,6 +52,30 @@ static void bad_slots(void)
 	GIVES(region(m.vm, 0, 0, 0x10000, 1ul << 47, host), -EINVAL);
 	/* Too many pages for one slot. */
 	GIVES(region(m.vm, 0, 0, 0x10000, 1ul << 43, NULL), -EINVAL);
+}
+
+/* A request of libanykvm's own. */
+static void written(void)
+{
+	struct machine m = machine(WITHOUT_VCPU);
+	struct anykvm_memory_written w = { .count = 2, .range = { { 0, 1 << 20 }, { 1ul << 51, 5 } } };
+	char *host = pages(16);
+
+	if (!on_soft()) {
+		GIVES(call(m.vm, ANYKVM_MEMORY_WRITTEN, &w), -ENOTTY);
+		return;
+	}
+	/* That there is no memory is no mistake. */
+	GIVES(call(m.vm, ANYKVM_MEMORY_WRITTEN, &w), 0);
+	GIVES(region(m.vm, 0, 0, 3 * PAGE, 16 * PAGE, host), 0);
+	GIVES(call(m.vm, ANYKVM_MEMORY_WRITTEN, &w), 0);
+	w.range[1].length = -(1ul << 51);
+	GIVES(call(m.vm, ANYKVM_MEMORY_WRITTEN, &w), -EINVAL);
+	w.count = ANYKVM_WRITTEN_RANGES + 1;
+	GIVES(call(m.vm, ANYKVM_MEMORY_WRITTEN, &w), -EINVAL);
+	w = (struct anykvm_memory_written){ .pad = 1 };
+	GIVES(call(m.vm, ANYKVM_MEMORY_WRITTEN, &w), -EINVAL);
+	GIVES(call(m.vm, ANYKVM_MEMORY_WRITTEN, (void *)8), -EFAULT);
 }
 
 /* Nothing needs to be at the VMM's address yet: who touches it finds out. */
@@ -366,6 +392,7 @@ static void logged(void)
 
 const struct test memory_tests[] = {
 	{ "memory", "bad_slots", "KVM_SET_USER_MEMORY_REGION out of every range", bad_slots },
+	{ "memory", "written", "ANYKVM_MEMORY_WRITTEN, which Linux does not have", written },
 	{ "memory", "unmapped_memory", "a slot whose memory comes later", unmapped_memory },
 	{ "memory", "unmapped_code", "code in memory that may not be read", unmapped_code },
 	{ "memory", "overlaps", "slots that overlap, and what may change in one", overlaps },

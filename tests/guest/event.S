@@ -42,6 +42,32 @@ event_nmi:
 	.endm
 
 	MODE64
+	/* Hot code that the VMM writes before it sends vector 0x50, and all without an exit. */
+	.globl	event_written
+event_written:
+	apic_on
+	gate	0x50, event_irq
+	movl	$SCRATCH + 0x2000, %ebx
+	movb	$0xb8, (%rbx)			/* mov $0, %eax; ret */
+	movl	$0, 1(%rbx)
+	movb	$0xc3, 5(%rbx)
+	xorl	%ebp, %ebp
+	SYNC(1)
+	sti
+1:	movl	event_count, %ecx		/* so many were written */
+	call	*%rbx
+	cmpl	%ecx, %eax
+	jb	9f
+	cmpl	%ebp, %eax
+	jb	9f
+	movl	%eax, %ebp
+	cmpl	$500, %eax
+	jb	1b
+	cli
+	PASS
+9:	cli
+	FAIL
+
 	/* Pin 5 edge on vector 0x45, pin 6 level on 0x46, 0x50 for MSIs; the host looks at each SYNC. */
 	.globl	event_wait
 event_wait:

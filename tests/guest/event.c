@@ -232,6 +232,49 @@ static void signal_msi(void)
 	CHECK_EQ(-TRY_KVM(vcpu->vm->fd, KVM_SIGNAL_MSI, &msi), EINVAL);
 }
 
+#define CODE	(SCRATCH + 0x2000)
+
+/* What is told of, where the provider wants to be told. */
+static void *writer(void *arg)
+{
+	static const struct kvm_msi msi = { .address_lo = 0xfee00000, .data = 0x50 };
+	const struct ram_range ranges[] = { { 0, 0 }, { CODE - 4096, 4097 + 4 } };
+	struct vm *vm = arg;
+
+	for (uint32_t n = 1; n <= 500; n++) {
+		memcpy(memory(vm, CODE + 1, 4), &n, 4);
+		if (vm->tell)
+			provider->memory_written(vm->fd, ranges, 2);
+		TRY_KVM(vm->fd, KVM_SIGNAL_MSI, &msi);
+		for (unsigned int i = 0; i < 100000 && *(volatile uint32_t *)var(vm, "event_count") != n; i++)
+			usleep(20);
+	}
+	return NULL;
+}
+
+static void written(bool tell)
+{
+	struct vcpu *vcpu = guest(VM_IRQCHIP, MODE_LONG, "event_written");
+	pthread_t thread;
+
+	vcpu->vm->tell = tell && provider->memory_written;
+	if (vcpu->vm->tell)
+		provider->memory_written(vcpu->vm->fd, NULL, 0);
+	run_to_sync(vcpu, 1);
+	CHECK_EQ(pthread_create(&thread, NULL, writer, vcpu->vm), 0);
+	run_to_pass(vcpu);
+}
+
+static void written_silently(void)
+{
+	written(false);
+}
+
+static void written_and_told(void)
+{
+	written(true);
+}
+
 /* KVM_IRQ_LINE_STATUS: more than 0 delivered, 0 where the line was high already. */
 static void line_status(void)
 {
@@ -396,6 +439,8 @@ const struct test event_tests[] = {
 	  irqfd_level },
 	{ "event", "irqfd_bad", "bad flags, no eventfd, the same one twice", irqfd_bad },
 	{ "event", "irqfd_hlt", "irqfds from another thread wake HLT, ten times", irqfd_hlt },
+	{ "event", "written", "hot code that the VMM writes before it sends an MSI", written_silently },
+	{ "event", "written_told", "the same by a VMM that tells what it writes", written_and_told },
 	{ "event", "routing_msi", "an MSI route by irqfd; a new table replaces the old",
 	  routing_msi },
 	{ "event", "routing_pin", "a GSI routed to another pin; EINVAL for none such",

@@ -42,6 +42,7 @@ struct vm {
 	unsigned int flags;
 	struct vcpu vcpus[MAX_VCPUS];
 	int count;
+	bool tell;			/* the provider is told what the test writes */
 };
 
 struct test {

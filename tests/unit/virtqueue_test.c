@@ -185,6 +185,60 @@ static void many_chains(void **state)
 	}
 }
 
+static struct ram_range told[64];
+static unsigned int told_count;
+
+static void note_written(const struct ram *r, const struct ram_range *ranges, unsigned int count)
+{
+	/* The driver does not know of it yet. */
+	assert_int_equal(used()[1], 0);
+	for (unsigned int i = 0; i < count; i++)
+		told[told_count++] = ranges[i];
+}
+
+/* What a chain's device may have written is told before the driver gets it back. */
+static void tells_written(void **state)
+{
+	struct virtqueue_used both[2] = { { .length = 1 }, { .length = 0 } };
+	struct vring_desc *table = (struct vring_desc *)(ram.host + BUF);
+
+	ram.written = note_written;
+	told_count = 0;
+	set_desc(0, BUF, 16, VRING_DESC_F_NEXT, 1);
+	set_desc(1, BUF + 0x1000, 0x800, VRING_DESC_F_WRITE | VRING_DESC_F_NEXT, 2);
+	set_desc(2, BUF + 0x1800, 1, VRING_DESC_F_WRITE, 0);	/* joins it */
+	for (unsigned int i = 0; i < 40; i++)
+		table[i] = (struct vring_desc){ .addr = 0x10000 + i * 32, .len = 16, .next = i + 1,
+			.flags = VRING_DESC_F_WRITE | (i < 39 ? VRING_DESC_F_NEXT : 0) };
+	set_desc(3, BUF, 40 * 16, VRING_DESC_F_INDIRECT, 0);
+	offer(0);
+	offer(3);
+	assert_int_equal(pop(), 1);
+	both[0].head = chain.head;
+	assert_int_equal(pop(), 1);
+	both[1].head = chain.head;
+	virtqueue_push_all(&vq, both, 2);
+	assert_int_equal(used()[1], 2);
+	assert_int_equal(told_count, 41);
+	assert_int_equal(told[0].gpa, BUF + 0x1000);
+	assert_int_equal(told[0].length, 0x801);
+	for (unsigned int i = 0; i < 40; i++) {
+		assert_int_equal(told[1 + i].gpa, 0x10000 + i * 32);
+		assert_int_equal(told[1 + i].length, 16);
+	}
+	/* A chain that was changed meanwhile to no chain at all leads to nothing outside. */
+	used()[1] = 0;
+	told_count = 0;
+	vq.last_avail = vq.used_idx = 0;
+	avail()[1] = 0;
+	offer(0);
+	assert_int_equal(pop(), 1);
+	set_desc(1, MEMORY - 1, 0x800, VRING_DESC_F_WRITE | VRING_DESC_F_NEXT, 1);
+	virtqueue_push(&vq, chain.head, 0);
+	assert_int_equal(told_count, 0);
+	ram.written = NULL;
+}
+
 static void unpop(void **state)
 {
 	set_desc(2, BUF, 10, 0, 0);
@@ -583,6 +637,7 @@ int main(void)
 		cmocka_unit_test_setup(indirect_chain, setup),
 		cmocka_unit_test_setup(long_indirect_chain, setup),
 		cmocka_unit_test_setup(many_chains, setup),
+		cmocka_unit_test_setup(tells_written, setup),
 		cmocka_unit_test_setup(unpop, setup),
 		cmocka_unit_test_setup(no_notify_flag, setup),
 		cmocka_unit_test_setup(event_indices, setup),

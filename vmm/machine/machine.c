@@ -511,6 +511,13 @@ static int create_chips(struct machine *m, struct vmm_error *error)
 		     0;
 }
 
+static void tell_written(const struct ram *ram, const struct ram_range *ranges, unsigned int count)
+{
+	const struct machine *m = container_of(ram, struct machine, ram);
+
+	m->provider->memory_written(m->vm_fd, ranges, count);
+}
+
 static int create_vm(struct machine *m, struct vmm_error *error)
 {
 	char why[PROBE_REASON_SIZE];
@@ -531,6 +538,10 @@ static int create_vm(struct machine *m, struct vmm_error *error)
 	if (m->vm_fd < 0)
 		return vmm_fail(error, m->vm_fd, "%s cannot create a virtual machine: %s",
 				m->provider->description, strerror(-m->vm_fd));
+	if (m->provider->memory_written) {
+		m->provider->memory_written(m->vm_fd, NULL, 0);
+		m->ram.written = tell_written;
+	}
 	return 0;
 }
 

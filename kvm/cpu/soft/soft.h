@@ -24,9 +24,10 @@
  * entry, so no flush ever has to touch blocks.
  *
  * What vCPUs write to the page is noticed (kvm_page_written), but the VMM writes too, by DMA or in a
- * debugger, and tells nobody. So a block keeps the bytes that it was decoded from and is compared with
+ * debugger, and mostly tells nobody. So a block keeps the bytes that it was decoded from and is compared with
  * memory once in each epoch: one begins after every exit and every interrupt that the VMM raised
- * (kvm_note_outside), and for a page's blocks whenever a translation to the page is made.
+ * (kvm_note_outside), and for a page's blocks whenever a translation to the page is made. A VMM that tells
+ * (kvm_memory_written) begins none by its interrupts, but only where it wrote to a page of code.
  */
 struct soft_block {
 	u64 host;

@@ -75,13 +75,16 @@ static void discard_pages(struct virtio_balloon *balloon, unsigned int count)
 		host = ram_ptr(ram, first * PAGE, (uint64_t)n * PAGE);
 		if (host) {
 			discard(host, (size_t)n * PAGE);
+			ram_written(ram, &(struct ram_range){ first * PAGE, (uint64_t)n * PAGE }, 1);
 			continue;
 		}
 		/* Not all of them are memory: one at a time. */
 		n = 1;
 		host = ram_ptr(ram, first * PAGE, PAGE);
-		if (host)
+		if (host) {
 			discard(host, PAGE);
+			ram_written(ram, &(struct ram_range){ first * PAGE, PAGE }, 1);
+		}
 	}
 }
 

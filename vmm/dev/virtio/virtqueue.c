@@ -181,8 +181,15 @@ static struct desc read_desc(const void *table, unsigned int i)
 	return d;
 }
 
-static int add_buffer(struct virtqueue *vq, struct virtqueue_chain *chain, const struct desc *d)
+/* What is done with each buffer of a chain. Returns 0, or -errno to end the walk. */
+struct walker {
+	int (*buffer)(struct virtqueue *vq, void *arg, const struct desc *d);
+	void *arg;
+};
+
+static int add_buffer(struct virtqueue *vq, void *arg, const struct desc *d)
 {
+	struct virtqueue_chain *chain = arg;
 	unsigned int n = chain->out_count + chain->in_count;
 	bool in = d->flags & DESC_F_WRITE;
 	void *host;
@@ -211,17 +218,17 @@ static int add_buffer(struct virtqueue *vq, struct virtqueue_chain *chain, const
 }
 
 /*
- * Walks the chain that starts at entry chain->head of the queue's table. Descriptors may be
+ * Walks the chain that starts at entry @head of the queue's table. Descriptors may be
  * followed by one that names an indirect table with the rest of them (2.7.5.3.2), but not from
  * within such a table. Each table has as many steps as entries: a chain that needs more has a loop
  * in it.
  */
-static int walk_chain(struct virtqueue *vq, struct virtqueue_chain *chain)
+static int walk_chain(struct virtqueue *vq, uint16_t head, const struct walker *walker)
 {
 	const void *table = vq->desc;
 	unsigned int count = vq->size;
 	unsigned int left = count;
-	unsigned int i = chain->head;
+	unsigned int i = head;
 	bool nested = false;
 
 	while (left--) {
@@ -244,7 +251,7 @@ static int walk_chain(struct virtqueue *vq, struct virtqueue_chain *chain)
 			i = 0;
 			continue;
 		}
-		ret = add_buffer(vq, chain, &d);
+		ret = walker->buffer(vq, walker->arg, &d);
 		if (ret)
 			return ret;
 		if (!(d.flags & DESC_F_NEXT))
@@ -256,6 +263,7 @@ static int walk_chain(struct virtqueue *vq, struct virtqueue_chain *chain)
 
 int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 {
+	const struct walker walker = { add_buffer, chain };
 	int ret;
 
 	if (vq->broken)
@@ -281,7 +289,7 @@ int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 	chain->in_bytes = 0;
 	if (chain->head >= vq->size)
 		return broken(vq, -EINVAL);
-	ret = walk_chain(vq, chain);
+	ret = walk_chain(vq, chain->head, &walker);
 	if (ret)
 		return broken(vq, ret);
 
@@ -296,8 +304,53 @@ void virtqueue_unpop(struct virtqueue *vq)
 	vq->in_flight--;
 }
 
+/* Parts of memory to be told of, few at a time. */
+struct told {
+	struct ram_range range[16];
+	unsigned int count;
+};
+
+static int tell_buffer(struct virtqueue *vq, void *arg, const struct desc *d)
+{
+	struct told *told = arg;
+	struct ram_range *last = told->count ? &told->range[told->count - 1] : NULL;
+
+	if (!(d->flags & DESC_F_WRITE) || !d->len)
+		return 0;
+	if (!ram_ptr(vq->ram, d->addr, d->len))
+		return -EFAULT;
+	if (last && last->gpa + last->length == d->addr) {
+		last->length += d->len;
+		return 0;
+	}
+	if (told->count == sizeof(told->range) / sizeof(told->range[0])) {
+		ram_written(vq->ram, told->range, told->count);
+		told->count = 0;
+	}
+	told->range[told->count++] = (struct ram_range){ d->addr, d->len };
+	return 0;
+}
+
+/*
+ * Tells of all that the device may have written to the chains. They are read again: a driver does not
+ * change a chain that it has not got back, and one that does misleads nobody but itself.
+ */
+static void tell_written(struct virtqueue *vq, const struct virtqueue_used *used,
+			 unsigned int count)
+{
+	struct told told;
+	const struct walker walker = { tell_buffer, &told };
+
+	told.count = 0;
+	for (unsigned int i = 0; i < count; i++)
+		walk_chain(vq, used[i].head, &walker);
+	ram_written(vq->ram, told.range, told.count);
+}
+
 void virtqueue_push_all(struct virtqueue *vq, const struct virtqueue_used *used, unsigned int count)
 {
+	if (vq->ram->written)
+		tell_written(vq, used, count);
 	for (unsigned int i = 0; i < count; i++) {
 		struct used_elem elem = { .id = used[i].head, .len = used[i].length };
 
