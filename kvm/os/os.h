@@ -20,6 +20,8 @@ void os_free(void *p);			/* NULL is fine */
 /* Page-aligned, zeroed on first touch, for large sparse arrays. Free with the same size. */
 void *os_alloc_large(size_t size);
 void os_free_large(void *p, size_t size);
+/* Zeroed again; whole pages of it go back to the host until they are touched. p: at a page's start. */
+void os_large_zero(void *p, size_t size);
 
 /* ---- locks: not recursive; usable from any thread ---- */
 struct os_mutex { u32 word; };		/* all zero is unlocked */
@@ -144,6 +146,8 @@ bool os_user_page_ok(const void *p, bool write);
 struct os_code { u8 *rw; u8 *rx; size_t size; };
 int os_code_alloc(struct os_code *c, size_t size);
 void os_code_free(struct os_code *c);
+/* What is behind `from` is not needed any more: its memory goes back to the host until it is touched. */
+void os_code_drop(struct os_code *c, size_t from);
 
 /* ---- for people who look inside (user only) ---- */
 /* What the environment says of a setting; NULL: nothing. */

@@ -86,11 +86,13 @@ static void take(struct x86_cpu *c, struct result *o, int r)
 /* As loop.c runs a block. */
 static int interpret(struct x86_cpu *c, struct soft_block *b, u32 from)
 {
+	const struct x86_insn *i;
 	u32 at = 0;
 
-	for (const struct x86_insn *i = b->insn; i < b->insn + b->n; at += i++->len) {
+	for (u32 k = 0; k < b->n; k++, at += i->len) {
 		int r;
 
+		i = soft_block_insn(soft_icache(c), b, k);
 		if (at < from)
 			continue;
 		c_rip(c) += i->len;
@@ -136,7 +138,7 @@ static bool run(const struct test_case *t, bool jit, struct result *o)
 		return false;
 	b = soft_icache_find(c, (u64)map.host);
 	/* As loop.c does: what is translated is compared with its page. */
-	if (b && b->jit_slot && b->page->epoch != s->icache.epoch && !soft_icache_check_page(c, b))
+	if (b && b->jit_slot && !soft_icache_compared(&s->icache, b) && !soft_icache_check_page(c, b))
 		b = soft_icache_find(c, (u64)map.host);
 	if (!b)
 		return false;
@@ -150,7 +152,7 @@ static bool run(const struct test_case *t, bool jit, struct result *o)
 	if (r == X86_FAULT)
 		x86_finish_fault(c, s->jit->insn);
 	/* The translator may leave at any time: what is left to do is the interpreter's. */
-	for (u32 rounds = 0; r == JIT_NEXT && b->host && c_rip(c) - t->in.rip < b->bytes &&
+	for (u32 rounds = 0; r == JIT_NEXT && soft_block_host(b) && c_rip(c) - t->in.rip < b->bytes &&
 	     rounds < MAX_ROUNDS; rounds++)
 		r = interpret(c, b, c_rip(c) - t->in.rip);
 	if (jit && r == X86_RESTART) {

@@ -9,31 +9,77 @@
 #include "kvm/cpu/soft/jit/jit.h"
 #include "kvm/cpu/soft/soft.h"
 
+/* What the instructions of a stale block become. */
+static int stale(struct x86_cpu *c, const struct x86_insn *i)
+{
+	return X86_RESTART;
+}
+
+#define STALE	(-1)		/* its number; no length, so that RIP stays where it is */
+
+static void start(struct soft_icache *ic)
+{
+	ic->nr_copies = 0;
+	ic->used = 8;		/* no soft_ref is 0 */
+	ic->nr_insns = -STALE;
+	ic->insns[STALE] = (struct x86_insn){ .fn = stale };
+}
+
 int soft_icache_init(struct soft_icache *ic, size_t size)
 {
-	ic->size = ic->limit = size;
+	ic->size = size;
 	ic->arena = os_alloc_large(size);
-	return ic->arena ? 0 : -ENOMEM;
+	if (!ic->arena)
+		return -ENOMEM;
+	if (soft_tables_init(ic)) {
+		os_free_large(ic->arena, size);
+		return -ENOMEM;
+	}
+	ic->insns = (struct x86_insn *)(ic->arena + size);
+	start(ic);
+	return 0;
 }
 
 void soft_icache_free(struct soft_icache *ic)
 {
-	if (ic->arena)
-		os_free_large(ic->arena, ic->size);
-	ic->arena = NULL;
+	soft_tables_free(ic);
+	os_free_large(ic->arena, ic->size);
 }
 
-/* Who is above the limit, because the VM has more vCPUs now, empties his cache when he next needs room. */
+/* Who is above his share, because the VM has more vCPUs now, empties his cache when he next needs room. */
 void soft_icache_set_share(struct x86_cpu *c)
 {
 	const struct soft_vm *vm = c->vcpu->kvm->cpu;
-	u64 share = vm->options.code_cache / load_acquire(&c->vcpu->kvm->nr_vcpus);
 	struct soft_vcpu *s = c->soft;
 
-	s->icache.limit = min(max(SOFT_DECODED(share), (u64)SOFT_SHARE_MIN), (u64)s->icache.size);
-	if (s->jit)
-		s->jit->limit = min(max(share - SOFT_DECODED(share), (u64)SOFT_SHARE_MIN),
-				    (u64)s->jit->code.size);
+	s->share = max(vm->options.code_cache / load_acquire(&c->vcpu->kvm->nr_vcpus), (u64)SOFT_SHARE_MIN);
+}
+
+static size_t decoded_bytes(const struct soft_icache *ic)
+{
+	return ic->used + ic->nr_insns * sizeof(struct x86_insn);
+}
+
+bool soft_icache_full(const struct soft_vcpu *s, size_t more)
+{
+	return decoded_bytes(&s->icache) + soft_tables_bytes(&s->icache) + (s->jit ? s->jit->used : 0) + more > s->share;
+}
+
+/* Is there no room for so much more that is decoded? */
+static bool full(const struct soft_vcpu *s, size_t more)
+{
+	return decoded_bytes(&s->icache) + more > s->icache.size || soft_icache_full(s, more);
+}
+
+void soft_icache_count(struct soft_vcpu *s)
+{
+	const struct soft_icache *ic = &s->icache;
+
+	s->stats.copies = (u64)ic->nr_copies * PAGE_SIZE;
+	s->stats.decoded = ic->used - s->stats.copies;
+	s->stats.known = ic->nr_insns * sizeof(struct x86_insn);
+	s->stats.tables = soft_tables_bytes(ic);
+	s->stats.code = s->jit ? s->jit->used : 0;
 }
 
 static void empty(struct x86_cpu *c)
@@ -43,18 +89,25 @@ static void empty(struct x86_cpu *c)
 
 	if (s->jit)
 		jit_empty(c, s->jit);
-	memset(ic->front, 0, sizeof(ic->front));
-	memset(ic->hash, 0, sizeof(ic->hash));
+	soft_tables_empty(ic);
 	memset(ic->pages, 0, sizeof(ic->pages));
-	ic->used = 0;
+	os_large_zero(ic->arena, ic->size);
+	start(ic);
 	ic->reset = false;
 	s->stats.flushes++;
 }
 
-/* What the instructions of a stale block become. */
-static int stale(struct x86_cpu *c, const struct x86_insn *i)
+static void *arena_take(struct soft_icache *ic, size_t size)
 {
-	return X86_RESTART;
+	void *p = ic->arena + ic->used;
+
+	ic->used += ALIGN_UP(size, 8);
+	return p;
+}
+
+static soft_ref ref_of(const struct soft_icache *ic, const void *p)
+{
+	return ((const u8 *)p - ic->arena) / 8;
 }
 
 /* A handler may be inside the block right now, so its memory stays; only what it does changes. */
@@ -62,8 +115,8 @@ static void poison(struct soft_block *b)
 {
 	b->jit_slot = 0;
 	for (u32 k = 0; k < b->n; k++)
-		b->insn[k].fn = stale;
-	b->host = 0;
+		b->insn[k] = STALE;
+	b->key = 0;
 }
 
 void soft_icache_drop_all(struct x86_cpu *c)
@@ -73,74 +126,70 @@ void soft_icache_drop_all(struct x86_cpu *c)
 	x86_code_moved(c);
 	if (s->current)
 		poison(s->current);
-	memset(s->icache.front, 0, sizeof(s->icache.front));
+	soft_tables_forget_blocks(&s->icache);
 	s->icache.reset = true;
 }
 
-static struct soft_code_page **page_link(struct soft_icache *ic, u64 host)
+/* Where the page is referred to, or would be. */
+static soft_ref *page_link(struct soft_icache *ic, u64 host)
 {
-	struct soft_code_page **link = &ic->pages[soft_hash(host, 0, SOFT_PAGE_BITS)];
+	soft_ref *link = &ic->pages[soft_hash(host) >> (64 - SOFT_PAGE_BITS)];
 
-	while (*link && (*link)->host != host)
-		link = &(*link)->next;
+	while (*link) {
+		struct soft_code_page *page = soft_at(ic, *link);
+
+		if (page->host == host)
+			break;
+		link = &page->next;
+	}
 	return link;
 }
 
-static void unhash(struct soft_icache *ic, struct soft_block *b)
+static struct soft_code_page *find_page(struct soft_icache *ic, u64 host)
 {
-	struct soft_block **link = &ic->hash[soft_hash(b->host, b->mode, SOFT_HASH_BITS)];
+	soft_ref *link = page_link(ic, host);
 
-	while (*link && *link != b)
-		link = &(*link)->hash_next;
-	if (*link)
-		*link = b->hash_next;
+	return *link ? soft_at(ic, *link) : NULL;
 }
 
 void soft_icache_drop_page(struct x86_cpu *c, u64 host)
 {
 	struct soft_icache *ic = soft_icache(c);
-	struct soft_code_page **link = page_link(ic, host), *page = *link;
+	soft_ref *link = page_link(ic, host);
+	struct soft_code_page *page;
 
-	if (!page)
+	if (!*link)
 		return;
 	x86_code_moved(c);
 	((struct soft_vcpu *)c->soft)->stats.page_drops++;
+	page = soft_at(ic, *link);
 	*link = page->next;
-	for (struct soft_block *b = page->blocks; b; b = b->page_next) {
-		unhash(ic, b);
-		poison(b);
-	}
-}
+	for (soft_ref ref = page->blocks; ref; ) {
+		struct soft_block *b = soft_at(ic, ref);
 
-static const u8 *block_bytes(const struct soft_block *b)
-{
-	return (const u8 *)&b->insn[b->n];
+		soft_table_remove(ic, b);
+		poison(b);
+		ref = b->page_next;
+	}
 }
 
 bool soft_icache_check(struct x86_cpu *c, struct soft_block *b)
 {
 	struct soft_icache *ic = soft_icache(c);
+	u64 host = soft_block_host(b);
 
-	if (likely(!memcmp(block_bytes(b), (void *)b->host, b->bytes))) {
+	if (likely(!memcmp(soft_block_bytes(b), (void *)host, b->bytes))) {
 		b->epoch = ic->epoch;
 		return true;
 	}
-	soft_icache_drop_page(c, b->host & PAGE_MASK);
+	soft_icache_drop_page(c, host & PAGE_MASK);
 	return false;
-}
-
-static void *arena_take(struct soft_icache *ic, size_t size)
-{
-	void *p = ic->arena + ic->used;
-
-	ic->used += ALIGN_UP(size, 16);
-	return p;
 }
 
 /* Is the page as its copy is, and thus as all its blocks are? */
 static bool unwritten(struct soft_icache *ic, struct soft_code_page *page)
 {
-	if (!page->copied || memcmp(page->copy, (void *)page->host, PAGE_SIZE))
+	if (!page->copied || memcmp(soft_at(ic, page->copy), (void *)page->host, PAGE_SIZE))
 		return false;
 	page->epoch = ic->epoch;
 	return true;
@@ -152,23 +201,28 @@ static bool unwritten(struct soft_icache *ic, struct soft_code_page *page)
  */
 bool soft_icache_check_page(struct x86_cpu *c, struct soft_block *b)
 {
-	struct soft_icache *ic = soft_icache(c);
-	struct soft_code_page *page = b->page;
+	struct soft_vcpu *s = c->soft;
+	struct soft_icache *ic = &s->icache;
+	struct soft_code_page *page = soft_block_page(ic, b);
+	const u8 *now = (const u8 *)page->host;
 
 	if (unwritten(ic, page))
 		return true;
 	/* Never beyond what soft_icache_find leaves free for its own. */
-	if (!page->copy && ic->used + 2 * PAGE_SIZE + SOFT_BLOCK_ROOM < ic->limit)
-		page->copy = arena_take(ic, PAGE_SIZE);
+	if (!page->copy && !full(s, PAGE_SIZE + SOFT_BLOCK_ROOM)) {
+		page->copy = ref_of(ic, arena_take(ic, PAGE_SIZE));
+		ic->nr_copies++;
+	}
 	if (page->copy)
-		memcpy(page->copy, (void *)page->host, PAGE_SIZE);
-	for (struct soft_block *other = page->blocks; other; other = other->page_next) {
-		const u8 *now = page->copy ? page->copy + (other->host & ~PAGE_MASK) : (u8 *)other->host;
+		now = memcpy(soft_at(ic, page->copy), now, PAGE_SIZE);
+	for (soft_ref ref = page->blocks; ref; ) {
+		const struct soft_block *other = soft_at(ic, ref);
 
-		if (memcmp(block_bytes(other), now, other->bytes)) {
+		if (memcmp(soft_block_bytes(other), now + (soft_block_host(other) & ~PAGE_MASK), other->bytes)) {
 			soft_icache_drop_page(c, page->host);
 			return false;
 		}
+		ref = other->page_next;
 	}
 	page->epoch = ic->epoch;
 	page->copied = page->copy;
@@ -178,15 +232,18 @@ bool soft_icache_check_page(struct x86_cpu *c, struct soft_block *b)
 void soft_icache_doubt_page(struct x86_cpu *c, u64 host)
 {
 	struct soft_icache *ic = soft_icache(c);
-	struct soft_code_page *page = *page_link(ic, host);
+	struct soft_code_page *page = find_page(ic, host);
 	bool translated = false;
 
 	if (!page || unwritten(ic, page))
 		return;
 	page->epoch = ic->epoch - 1;
-	for (struct soft_block *b = page->blocks; b; b = b->page_next) {
+	for (soft_ref ref = page->blocks; ref; ) {
+		struct soft_block *b = soft_at(ic, ref);
+
 		b->epoch = ic->epoch - 1;
 		translated |= b->jit_slot != 0;
+		ref = b->page_next;
 	}
 	if (translated)
 		x86_code_moved(c);
@@ -205,23 +262,25 @@ bool soft_crosses(struct x86_cpu *c, const struct soft_block *b, u64 lin)
 {
 	const u8 *rest = next_page(c, lin);
 
-	return rest && !memcmp(block_bytes(b) + b->bytes, rest, b->cross);
+	return rest && !memcmp(soft_block_bytes(b) + b->bytes, rest, b->cross);
 }
 
 /* The first instruction is longer than the page, of which `room` bytes are there. */
-static void decode_crossing(struct x86_cpu *c, struct soft_block *b, u8 *bytes, u32 room)
+static void decode_crossing(struct x86_cpu *c, u64 host, struct soft_block *b, u8 *bytes, u32 room)
 {
 	u64 lin = soft_code_lin(c);
 	const u8 *rest = next_page(c, lin);
+	struct x86_insn i;
 	int len;
 
-	if (!rest || ((lin ^ b->host) & ~PAGE_MASK))
+	if (!rest || ((lin ^ host) & ~PAGE_MASK))
 		return;
 	memcpy(bytes + room, rest, 15 - room);
-	len = x86_decode(c->decoder, bytes, 15, c->mode, c->features, &b->insn[0]);
+	len = x86_decode(c->decoder, bytes, 15, c->mode, c->features, &i);
 	if (len <= (int)room)
 		return;
-	soft_bind_insn(c, &b->insn[0]);
+	soft_bind_insn(c, &i);
+	b->insn[0] = soft_table_insn(soft_icache(c), &i);
 	b->n = 1;
 	b->bytes = room;
 	b->cross = len - room;
@@ -235,87 +294,75 @@ static void decode_block(struct x86_cpu *c, u64 host, struct soft_block *b)
 	u32 room = PAGE_SIZE - (host & ~PAGE_MASK), at = 0;
 	u8 bytes[SOFT_BLOCK_MAX * 15 + 1];
 
-	b->host = host;
-	b->mode = c->mode;
 	b->n = b->cross = 0;
 	while (b->n < SOFT_BLOCK_MAX && at < room) {
-		struct x86_insn *i = &b->insn[b->n];
 		u32 n = min(room - at, 15u);
+		struct x86_insn i;
 		int len;
 
 		/* A copy: another vCPU may write the page while it is decoded. */
 		memcpy(bytes + at, (void *)(host + at), n);
-		len = x86_decode(c->decoder, bytes + at, n, c->mode, c->features, i);
+		len = x86_decode(c->decoder, bytes + at, n, c->mode, c->features, &i);
 		if (len == 0 && !at && room < 15) {
-			decode_crossing(c, b, bytes, room);
+			decode_crossing(c, host, b, bytes, room);
 			return;
 		}
 		if (len <= 0)
 			break;
-		soft_bind_insn(c, i);
+		soft_bind_insn(c, &i);
 		at += len;
-		b->n++;
-		if (x86_op(i)->attr & (X86_A_END | X86_A_SHADOW | X86_A_IO))
+		b->insn[b->n++] = soft_table_insn(soft_icache(c), &i);
+		if (x86_op(&i)->attr & (X86_A_END | X86_A_SHADOW | X86_A_IO))
 			break;
 	}
 	b->bytes = at;
 	memcpy(&b->insn[b->n], bytes, at);
 }
 
-struct soft_block *soft_icache_peek(struct x86_cpu *c, u64 host)
+/* The page that b is from, which may be new. */
+static struct soft_code_page *page_of(struct soft_icache *ic, u64 host)
 {
-	struct soft_icache *ic = soft_icache(c);
-	struct soft_block *b = ic->front[soft_hash(host, c->mode, SOFT_FRONT_BITS)];
+	soft_ref *link = page_link(ic, host);
+	struct soft_code_page *page;
 
-	if (b && b->host == host && b->mode == c->mode)
-		return b;
-	if (ic->reset)
-		return NULL;
-	for (b = ic->hash[soft_hash(host, c->mode, SOFT_HASH_BITS)]; b; b = b->hash_next)
-		if (b->host == host && b->mode == c->mode)
-			break;
-	return b;
+	if (*link)
+		return soft_at(ic, *link);
+	page = arena_take(ic, sizeof(*page));
+	*page = (struct soft_code_page){ .host = host, .epoch = ic->epoch };
+	*link = ref_of(ic, page);
+	return page;
 }
 
 struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host)
 {
-	struct soft_icache *ic = soft_icache(c);
-	struct soft_code_page **page;
-	struct soft_block *b, **bucket;
+	struct soft_vcpu *s = c->soft;
+	struct soft_icache *ic = &s->icache;
+	struct soft_code_page *page;
+	struct soft_block *b;
 
-	if (unlikely(ic->reset || ic->used + SOFT_BLOCK_ROOM + sizeof(**page) + 64 > ic->limit))
+	if (unlikely(ic->reset || full(s, SOFT_BLOCK_ROOM)))
 		empty(c);
-	b = soft_icache_peek(c, host);
+	b = soft_icache_peek(ic, host, c->mode);
 	if (b && (b->epoch == ic->epoch || b->jit_slot || soft_icache_check(c, b)))
-		goto found;
+		return b;
 
 	b = (struct soft_block *)(ic->arena + ic->used);
 	decode_block(c, host, b);
 	if (!b->n)
 		return NULL;
-	soft_stats_decoded(&((struct soft_vcpu *)c->soft)->stats, b->n, b->bytes);
+	soft_stats_decoded(&s->stats, b->n, b->bytes);
 	arena_take(ic, sizeof(*b) + b->n * sizeof(b->insn[0]) + b->bytes + b->cross);
-	b->epoch = ic->epoch;
+	page = page_of(ic, host & PAGE_MASK);
+	b->key = soft_block_key(host, c->mode);
 	b->jit_slot = 0;
+	b->epoch = ic->epoch;
+	b->page = ref_of(ic, page);
+	b->page_next = page->blocks;
 	b->runs = 0;
-	bucket = &ic->hash[soft_hash(host, c->mode, SOFT_HASH_BITS)];
-	b->hash_next = *bucket;
-	*bucket = b;
-
-	page = page_link(ic, host & PAGE_MASK);
-	if (!*page) {
-		struct soft_code_page *p = arena_take(ic, sizeof(*p));
-
-		*p = (struct soft_code_page){ .host = host & PAGE_MASK, .epoch = ic->epoch };
-		*page = p;
-	}
-	b->page = *page;
-	b->page_next = (*page)->blocks;
-	(*page)->blocks = b;
+	page->blocks = ref_of(ic, b);
 	/* Written since the copy was taken: it may yet be written back. */
-	if ((*page)->copied && memcmp((*page)->copy + (host & ~PAGE_MASK), block_bytes(b), b->bytes))
-		(*page)->copied = false;
-found:
-	ic->front[soft_hash(host, c->mode, SOFT_FRONT_BITS)] = b;
+	if (page->copied && memcmp((u8 *)soft_at(ic, page->copy) + (host & ~PAGE_MASK), soft_block_bytes(b), b->bytes))
+		page->copied = false;
+	soft_table_add(ic, b);
 	return b;
 }

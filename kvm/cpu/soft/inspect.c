@@ -93,7 +93,7 @@ void soft_show_translation(struct x86_cpu *c, const struct soft_block *b, const 
 	if (likely(!(s->trace & SOFT_TRACE_TRANSLATE)))
 		return;
 	os_show("vcpu%u: %u instructions, %u bits:", c->vcpu->id, b->n, bits);
-	show_code((const u8 *)&b->insn[b->n], b->bytes, bits, c_rip(c));
+	show_code(soft_block_bytes(b), b->bytes, bits, c_rip(c));
 	os_show("vcpu%u: became %zu bytes:", c->vcpu->id, size);
 	show_code(code, size, 64, (u64)code);
 }

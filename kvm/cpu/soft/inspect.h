@@ -44,6 +44,7 @@ struct soft_stats {
 	u64 tlb_misses;
 	u64 exits[64];			/* by KVM_EXIT_* */
 
+	u64 decoded, copies, known, tables, code;	/* bytes, when the vCPU goes: soft_icache_count */
 	u64 clock_all, clock_code, clock_translating;	/* TSC ticks in soft_run, in jit_run, in jit_translate */
 	u64 handled;			/* handlers that translated code called */
 	u64 *rows;			/* the same, by row of the instruction table; NULL: none of this group counts */

@@ -298,17 +298,16 @@ static bool run_translated(struct x86_cpu *c, struct soft_block *b, int *next)
 /* The block at RIP; in an interrupt shadow its first instruction only, which ends the shadow. */
 static __always_inline int run_block(struct x86_cpu *c, u8 shadow)
 {
-	u64 lin = soft_code_lin(c), host;
+	u64 lin = soft_code_lin(c);
 	struct x86_tlb_entry *e = x86_tlb_slot(c, lin);
 	struct soft_vcpu *s = c->soft;
-	const struct x86_insn *i, *end;
+	const struct x86_insn *i, *insns = s->icache.insns;
+	const s32 *nr, *end;
 	struct soft_block *b;
 	int r, next;
 
-	host = lin + e->addend;
-	b = s->icache.front[soft_hash(host, c->mode, SOFT_FRONT_BITS)];
-	if (unlikely(!x86_tlb_hit(c, lin, 1, e->ex) || !b || b->host != host || b->mode != c->mode ||
-		     (b->epoch != s->icache.epoch && !b->jit_slot))) {
+	b = likely(x86_tlb_hit(c, lin, 1, e->ex)) ? soft_icache_peek(&s->icache, lin + e->addend, c->mode) : NULL;
+	if (unlikely(!b || (b->epoch != s->icache.epoch && !b->jit_slot))) {
 		b = find_block(c, lin, &next);
 		if (!b)
 			return next;
@@ -329,16 +328,17 @@ static __always_inline int run_block(struct x86_cpu *c, u8 shadow)
 	if (unlikely(b->epoch != s->icache.epoch) && !soft_icache_check(c, b))
 		return GO_ON;
 	s->current = b;
-	i = b->insn;
-	end = i + (shadow ? 1 : b->n);
+	nr = b->insn;
+	end = nr + (shadow ? 1 : b->n);
 	if (shadow)
 		c->int_shadow = 0;
 	do {
+		i = insns + *nr;
 		c_rip(c) += i->len;
 		r = i->fn(c, i);
 		if (unlikely(r))
 			goto stopped;
-	} while (++i != end);
+	} while (++nr != end);
 	s->current = NULL;
 	return GO_ON;
 

@@ -51,13 +51,15 @@ static int soft_vcpu_create(struct kvm_vcpu *v)
 {
 	struct soft_vcpu *s = os_alloc(sizeof(*s));
 	struct soft_vm *vm = v->kvm->cpu;
+	/* Of what both have together: address space only. */
+	size_t most = ALIGN_UP(vm->options.code_cache / 4 * 3, PAGE_SIZE);
 	int r;
 
 	if (!s)
 		return -ENOMEM;
 	r = vm->options.stats ? soft_stats_start(&s->stats) : 0;
 	if (!r)
-		r = soft_icache_init(&s->icache, SOFT_DECODED(vm->options.code_cache));
+		r = soft_icache_init(&s->icache, vm->options.jit ? most : vm->options.code_cache);
 	if (r) {
 		soft_stats_free(&s->stats);
 		os_free(s);
@@ -66,10 +68,11 @@ static int soft_vcpu_create(struct kvm_vcpu *v)
 	v->cpu.soft = s;
 	v->cpu.decoder = v->kvm->arch.decoder;
 	v->cpu.vector = vm->vector;
+	s->share = vm->options.code_cache;
 	s->trace = vm->options.trace;
 	v->cpu.show_events = s->trace & SOFT_TRACE_EXCEPTIONS;
 	if (vm->options.jit) {
-		s->jit = jit_create(&v->cpu, vm->options.code_cache - SOFT_DECODED(vm->options.code_cache));
+		s->jit = jit_create(&v->cpu, most);
 		if (!s->jit) {
 			soft_icache_free(&s->icache);
 			soft_stats_free(&s->stats);

@@ -5,6 +5,7 @@
  *   soft.c    what the core calls: the kvm_cpu_ops table, set-up
  *   loop.c    running: blocks of decoded instructions, and single ones with every check
  *   icache.c  decoded code, by host address
+ *   table.c   its two tables: where a host address's block is; each different instruction once
  *   vector.h  x87 and vector instructions, run on the host's own units
  *   jit/      the translator, for blocks that run often
  */
@@ -18,6 +19,8 @@
 
 #define SOFT_BLOCK_MAX	64	/* instructions */
 
+typedef u32 soft_ref;			/* a place in the arena of decoded code, in units of 8 bytes; 0: none */
+
 /*
  * Decoded code from one page, up to a branch or whatever else ends a block. Keyed by the host address
  * of its first byte and by mode: that the linear address still maps there is what the TLB is asked at each
@@ -30,66 +33,65 @@
  * (kvm_memory_written) begins none by its interrupts, but only where it wrote to a page of code.
  */
 struct soft_block {
-	u64 host;
-	u32 mode;			/* X86_MODE_* */
-	u16 n;				/* instructions */
-	u16 bytes;			/* of this page */
-	u8 cross;			/* and of the next one, for a single instruction across both: see soft_crosses */
-	u32 epoch;			/* the one it was last compared in */
-	struct soft_block *hash_next;
-	struct soft_block *page_next;	/* others from the same page */
-	struct soft_code_page *page;
+	u64 key;			/* soft_block_key; 0: it is stale */
 	u32 jit_slot;			/* its translation's entry in code memory (jit_entry); 0: none */
-	s16 jit_host;			/* and from there to the other */
+	u32 epoch;			/* the one it was last compared in */
+	soft_ref page;			/* its struct soft_code_page */
+	soft_ref page_next;		/* another block from the same page */
+	u16 bytes;			/* of this page */
+	s16 jit_host;			/* from jit_slot to the translation's other entry */
+	u8 n;				/* instructions */
+	u8 cross;			/* bytes of the next page, for a single instruction across both: see soft_crosses */
 	u8 runs;			/* before it was translated, which is tried once */
-	struct x86_insn insn[];		/* and behind them, the bytes */
+	s32 insn[];			/* their places behind soft_icache.insns. And behind these, the bytes */
 };
 
-/* 0: it is stale. */
-static __always_inline u64 soft_block_host(const struct soft_block *b)
-{
-	return b->host;
-}
+/* The most that a block takes, and its page. */
+#define SOFT_BLOCK_ROOM	(sizeof(struct soft_block) + SOFT_BLOCK_MAX * (sizeof(s32) + sizeof(struct x86_insn) + 15) + \
+			 sizeof(struct soft_code_page) + 64)
 
-static __always_inline int soft_block_mode(const struct soft_block *b)
-{
-	return b->mode;
-}
-
-/* The most that a block takes. */
-#define SOFT_BLOCK_ROOM	(sizeof(struct soft_block) + SOFT_BLOCK_MAX * (sizeof(struct x86_insn) + 15))
-
-#define SOFT_FRONT_BITS	14
-#define SOFT_HASH_BITS	17
 #define SOFT_PAGE_BITS	13
-/* How much of the code cache is for decoded instructions, page by page; the rest is for translations. */
-#define SOFT_DECODED(size)	ALIGN_UP((size) / 8 * 5, PAGE_SIZE)
-#define SOFT_SHARE_MIN	(256u << 10)	/* of decoded code, and of translated, whatever the VM may have */
+#define SOFT_SHARE_MIN	(512u << 10)	/* of decoded and translated code, whatever the VM may have */
 
 /* The code of one page. */
 struct soft_code_page {
 	u64 host;
-	struct soft_block *blocks;
-	struct soft_code_page *next;
+	soft_ref blocks;
+	soft_ref next;			/* in soft_icache.pages */
 	u32 epoch;			/* the one in which all its translated blocks were compared */
-	u8 *copy;			/* the page when they last were; NULL: never */
+	soft_ref copy;			/* the page when they last were; 0: never */
 	bool copied;			/* all blocks are as the copy is */
 };
 
-/* A vCPU's decoded code. Memory comes from an arena that is emptied as a whole. */
+/*
+ * A vCPU's decoded code. Memory comes from an arena that is emptied as a whole: blocks and pages from its start, instructions
+ * from its end. Most instructions of a program are there many times, so a block has the numbers of its instructions only.
+ */
 struct soft_icache {
-	struct soft_block *front[1 << SOFT_FRONT_BITS];	/* last block by hash: one compare */
-	struct soft_block *hash[1 << SOFT_HASH_BITS];
-	struct soft_code_page *pages[1 << SOFT_PAGE_BITS];
 	u8 *arena;
+	struct x86_insn *insns;		/* the arena's end: an instruction's number is negative */
 	size_t size;			/* of address space; touched as it fills */
-	size_t limit, used;		/* limit: this vCPU's share of what the VM may have */
+	size_t used;			/* at its start */
+	u32 nr_copies;			/* of pages, in there */
+	u32 nr_insns;			/* at its end. The first one is what stale blocks consist of */
 	u32 epoch;
 	bool reset;			/* empty it before the next lookup */
+	struct soft_block_table {
+		u64 *slots;		/* upper half: of the hash; lower half: soft_ref. 0: free */
+		u64 *space;		/* what is reserved for tables of all sizes */
+		u32 bits, max_bits, nr;
+	} blocks;
+	struct soft_insn_table {
+		u32 *slots;		/* upper 6 bits: of the hash; the rest: minus the number. 0: free */
+		u32 *space;
+		u32 bits, max_bits;
+	} known;
+	soft_ref pages[1 << SOFT_PAGE_BITS];
 };
 
 struct soft_vcpu {
 	struct soft_icache icache;
+	size_t share;			/* bytes, of all that the VM may have for code */
 	struct soft_block *current;	/* the block that is running */
 	u32 outside;			/* kvm->outside when the epoch began */
 	struct soft_jit *jit;		/* NULL: interpret only */
@@ -117,15 +119,92 @@ static __always_inline u64 soft_code_lin(const struct x86_cpu *c)
 	return c->mode == X86_MODE_64 ? c_rip(c) : (u32)(c_rip(c) + c->seg[X86_SEG_CS].base);
 }
 
+/* ---- blocks ---- */
+
+/* What a block is found by. Host addresses have fewer than 62 bits. */
+static __always_inline u64 soft_block_key(u64 host, u32 mode)
+{
+	return host | (u64)mode << 62;
+}
+
+/* 0: it is stale. */
+static __always_inline u64 soft_block_host(const struct soft_block *b)
+{
+	return b->key << 2 >> 2;
+}
+
+static __always_inline u32 soft_block_mode(const struct soft_block *b)
+{
+	return b->key >> 62;
+}
+
+static __always_inline void *soft_at(const struct soft_icache *ic, soft_ref ref)
+{
+	return ic->arena + ref * 8ul;
+}
+
+static __always_inline struct soft_code_page *soft_block_page(const struct soft_icache *ic, const struct soft_block *b)
+{
+	return soft_at(ic, b->page);
+}
+
+static __always_inline const struct x86_insn *soft_block_insn(const struct soft_icache *ic, const struct soft_block *b,
+							      u32 k)
+{
+	return ic->insns + b->insn[k];
+}
+
+/* Was b's page compared in this epoch? */
+static __always_inline bool soft_icache_compared(const struct soft_icache *ic, const struct soft_block *b)
+{
+	return soft_block_page(ic, b)->epoch == ic->epoch;
+}
+
+static __always_inline u64 soft_hash(u64 key)
+{
+	return key * 0x9e3779b97f4a7c15ull;
+}
+
+/* The block, if there is one. Nothing is compared. */
+static __always_inline struct soft_block *soft_icache_peek(const struct soft_icache *ic, u64 host, u32 mode)
+{
+	u64 key = soft_block_key(host, mode), hash = soft_hash(key), slot;
+	u32 at = hash >> (64 - ic->blocks.bits);
+
+	while ((slot = ic->blocks.slots[at])) {
+		struct soft_block *b = soft_at(ic, (u32)slot);
+
+		if (slot >> 32 == hash >> 32 && likely(b->key == key))
+			return b;
+		at = (at + 1) & (BIT(ic->blocks.bits) - 1);
+	}
+	return NULL;
+}
+
+/* ---- table.c ---- */
+int soft_tables_init(struct soft_icache *ic);	/* 0, -ENOMEM */
+void soft_tables_free(struct soft_icache *ic);
+void soft_tables_empty(struct soft_icache *ic);
+void soft_tables_forget_blocks(struct soft_icache *ic);
+size_t soft_tables_bytes(const struct soft_icache *ic);	/* that they take now */
+void soft_table_add(struct soft_icache *ic, struct soft_block *b);
+void soft_table_remove(struct soft_icache *ic, const struct soft_block *b);
+/* The number of an instruction that is as i is, in all of its fields. */
+s32 soft_table_insn(struct soft_icache *ic, const struct x86_insn *i);
+
 /* ---- icache.c ---- */
 int soft_icache_init(struct soft_icache *ic, size_t size);
 void soft_icache_free(struct soft_icache *ic);
+/* At the start of a stretch of guest code: how much this vCPU's code may take now. */
+void soft_icache_set_share(struct x86_cpu *c);
+/* Is there no room for so much more, decoded or translated? */
+bool soft_icache_full(const struct soft_vcpu *s, size_t more);
+/* What there is now, for s->stats. */
+void soft_icache_count(struct soft_vcpu *s);
 /* The block at host address `host`, which is lin in the guest; decoded if it is not there. NULL where
  * the first instruction cannot be kept (it is undefined, or goes on in a page that the TLB does not
  * know): run it alone. */
 struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host);
-/* The block, if there is one. Nothing is compared. */
-struct soft_block *soft_icache_peek(struct x86_cpu *c, u64 host);
 /* b's instruction begins at lin's end of a page: is the rest what the next linear address says? Asked each time
  * before it runs, since nothing else is known of that page. False: it is not, or the TLB does not know. */
 bool soft_crosses(struct x86_cpu *c, const struct soft_block *b, u64 lin);
@@ -133,26 +212,15 @@ bool soft_crosses(struct x86_cpu *c, const struct soft_block *b, u64 lin);
 bool soft_icache_check(struct x86_cpu *c, struct soft_block *b);
 /* The same for all blocks of b's page, of which the translated ones jump to each other unasked. */
 bool soft_icache_check_page(struct x86_cpu *c, struct soft_block *b);
-/* It was so in this epoch already. */
-static __always_inline bool soft_icache_compared(const struct soft_icache *ic, const struct soft_block *b)
-{
-	return b->page->epoch == ic->epoch;
-}
 /* A translation to the host page at `host` was made: its blocks are to be compared again. */
 void soft_icache_doubt_page(struct x86_cpu *c, u64 host);
 /* Code made from the host page at `host` is stale: forgotten, and stopped if it is running now. */
 void soft_icache_drop_page(struct x86_cpu *c, u64 host);
 void soft_icache_drop_all(struct x86_cpu *c);
-
-static __always_inline u32 soft_hash(u64 host, u32 mode, u32 bits)
+static __always_inline const u8 *soft_block_bytes(const struct soft_block *b)
 {
-	u64 h = (host ^ ((u64)mode << 40)) * 0x9e3779b97f4a7c15ull;
-
-	return h >> (64 - bits);
+	return (const u8 *)&b->insn[b->n];
 }
-
-/* At the start of a stretch of guest code: how much this vCPU's code may take now. */
-void soft_icache_set_share(struct x86_cpu *c);
 
 /* ---- loop.c ---- */
 int soft_run(struct kvm_vcpu *v);

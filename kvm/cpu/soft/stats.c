@@ -42,6 +42,7 @@ void soft_stats_add(struct kvm_vcpu *v)
 	struct soft_stats *s = &from->stats, *sum = &vm->stats;
 
 	s->tlb_misses = v->cpu.tlb_misses;
+	soft_icache_count(from);
 	for (u32 k = 0; k < ARRAY_SIZE(s->exits); k++)
 		s->exits[k] = v->exits[k];
 	/* All but the pointer at the end are numbers. */
@@ -128,6 +129,10 @@ void soft_stats_show(struct kvm *kvm)
 		N(host_bytes));
 	os_show("  %14llu  times all of both was dropped; %llu times a page's, since it was written", N(flushes),
 		N(page_drops));
+	os_show("  %14llu  KiB of code at the end: %llu of blocks, %llu of copies of pages, %llu of %llu instructions, "
+		"%llu of tables, %llu translated", (N(decoded) + N(copies) + N(known) + N(tables) + N(code)) >> 10,
+		N(decoded) >> 10, N(copies) >> 10, N(known) >> 10, N(known) / sizeof(struct x86_insn),
+		N(tables) >> 10, N(code) >> 10);
 	os_show("  %14llu  jumps that were not linked yet", N(links));
 	os_show("  %14llu  targets not in the table, %llu of them unknown", N(finds), N(lost));
 	os_show("  %14llu  TLB misses", N(tlb_misses));

@@ -46,6 +46,13 @@ void os_free_large(void *p, size_t size)
 		munmap(p, size);
 }
 
+void os_large_zero(void *p, size_t size)
+{
+	/* It says no where the process locks its memory. */
+	if (madvise(p, size, MADV_DONTNEED))
+		memset(p, 0, size);
+}
+
 /*
  * Code is written through one mapping and run through another, so that no page is ever both writable
  * and executable at the same address. Shared anonymous memory, not a memfd: perf(1) looks for names of code in no other.
@@ -82,6 +89,14 @@ void os_code_free(struct os_code *c)
 	if (c->rx)
 		munmap(c->rx, c->size);
 	*c = (struct os_code){ 0 };
+}
+
+void os_code_drop(struct os_code *c, size_t from)
+{
+	from = ALIGN_UP(from, (size_t)PAGE_SIZE);
+	/* Where it cannot be done, it is only kept. */
+	if (from < c->size)
+		madvise(c->rw + from, c->size - from, MADV_REMOVE);
 }
 
 void os_random(void *p, size_t n)

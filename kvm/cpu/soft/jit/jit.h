@@ -39,7 +39,7 @@ struct jit_target {
 
 struct soft_jit {
 	struct os_code code;
-	size_t start, used, limit;	/* start: behind the stubs; limit: soft_icache_set_share */
+	size_t start, used;		/* start: behind the stubs */
 	/* In the writable mapping. */
 	u8 *enter, *leave, *call, *call_flags, *ready;
 	u8 *lookup, *way;

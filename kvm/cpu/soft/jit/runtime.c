@@ -55,7 +55,6 @@ struct soft_jit *jit_create(struct x86_cpu *c, size_t size)
 		return NULL;
 	}
 	j->cpu = c;
-	j->limit = j->code.size;
 	os_timer_init(&j->tick, tick, j);
 	jit_classify(j);
 	e = (struct emit){ j->code.rw, j->code.rw + j->code.size, j->code.rx - j->code.rw };
@@ -82,6 +81,7 @@ void jit_empty(struct x86_cpu *c, struct soft_jit *j)
 {
 	x86_code_moved(c);
 	j->from = NULL;
+	os_code_drop(&j->code, j->start);
 	j->used = j->start;
 	j->nr_ways = 0;
 }
@@ -125,7 +125,7 @@ void jit_translate(struct x86_cpu *c, struct soft_block *b)
 	struct soft_jit *j = s->jit;
 	struct emit e;
 
-	if (j->used + JIT_BLOCK_ROOM > j->limit || j->nr_ways + JIT_BLOCK_WAYS > JIT_WAYS) {
+	if (j->used + JIT_BLOCK_ROOM > j->code.size || soft_icache_full(s, JIT_BLOCK_ROOM) || j->nr_ways + JIT_BLOCK_WAYS > JIT_WAYS) {
 		soft_icache_drop_all(c);
 		return;
 	}
@@ -195,7 +195,7 @@ static void *find(struct x86_cpu *c, u64 lin)
 	struct soft_block *b;
 
 	s->stats.finds++;
-	b = x86_tlb_hit(c, lin, 1, e->ex) ? soft_icache_peek(c, lin + e->addend) : NULL;
+	b = x86_tlb_hit(c, lin, 1, e->ex) ? soft_icache_peek(&s->icache, lin + e->addend, c->mode) : NULL;
 	if (!b || !b->jit_slot) {
 		s->stats.lost++;
 		return NULL;

@@ -161,7 +161,7 @@ static u8 *translated(struct tr *t, u32 at, bool host_flags)
 
 	if (t->page + at == soft_block_host(t->b))
 		return t->entry[host_flags];
-	b = soft_icache_peek(t->c, t->page + at);
+	b = soft_icache_peek(soft_icache(t->c), t->page + at, t->c->mode);
 	return b && b->jit_slot ? jit_entry(t->j, b, host_flags) - t->e.to_rx : NULL;
 }
 
@@ -810,7 +810,6 @@ static u32 run_of(const struct tr *t, const struct kind_of *kd)
 /* All of them with one lookup. Where that misses, they are done one by one. */
 static void emit_stack_run(struct tr *t, u32 n, bool push)
 {
-	const struct x86_insn *i = jit_insn(t, t->k);
 	s32 w = t->word;
 	struct ea a = { X86_RSP, X86_REG_ZERO, 0, X86_SEG_FLAT, w, push ? -w * (s32)n : 0 };
 	struct loc m = jit_lookup(t, a, w * n, push);
@@ -818,7 +817,9 @@ static void emit_stack_run(struct tr *t, u32 n, bool push)
 	t->slow->count = n;
 	if (push)
 		m.disp += w * (n - 1);
-	for (u32 k = 0; k < n; k++, i++) {
+	for (u32 k = 0; k < n; k++) {
+		const struct x86_insn *i = jit_insn(t, t->k + k);
+
 		if (push) {
 			e_store(&t->e, w, in(t, i->rm, H_RAX), m);
 			m.disp -= w;

@@ -107,7 +107,7 @@ struct tr {
 /* Of the block. */
 static inline const struct x86_insn *jit_insn(const struct tr *t, u32 k)
 {
-	return &t->b->insn[k];
+	return soft_block_insn(soft_icache(t->c), t->b, k);
 }
 
 #define BIAS	128		/* RBP points there, for short displacements */
