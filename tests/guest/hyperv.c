@@ -36,6 +36,9 @@ static void show_hyperv(struct vcpu *vcpu)
 	cpuid->nent = hv->nent = MAX;
 	KVM(vcpu->fd, KVM_GET_CPUID2, cpuid);
 	KVM(vcpu->fd, KVM_GET_SUPPORTED_HV_CPUID, hv);
+	/* Linux leaves the number as it was. */
+	while (cpuid->nent > 1 && !cpuid->entries[cpuid->nent - 1].function)
+		cpuid->nent--;
 	for (uint32_t i = 0; i < cpuid->nent; i++)
 		if (cpuid->entries[i].function >> 8 == KVM_LEAVES >> 8)
 			cpuid->entries[i].function += KVM_LEAVES_MOVED - KVM_LEAVES;
