@@ -154,7 +154,7 @@ struct x86_cpu {
 	struct x86_jit {		/* the translator's, while its code runs: cpu/soft/jit */
 		u64 page;		/* linear address of the page that the code is from */
 		u32 flags;		/* arithmetic flags: SF, ZF, AF, PF, CF in bits 15:8, OF in bit 0 */
-		u32 edge;
+		u32 edge, at;
 		/* Where code is, as far as translated code has looked it up, holds as long as the key does: see
 		 * x86_code_moved. 0: it holds no longer. */
 		u64 key, generation;
@@ -163,7 +163,7 @@ struct x86_cpu {
 		u64 *ways;		/* keys of branches to other pages */
 		u64 addend[4];		/* host minus linear address, of accesses that were looked up together */
 		u64 tmp[3];
-		struct soft_block *block;	/* that the edge leaves from */
+		u32 block;		/* that the edge leaves from: its place in the arena */
 	} jit;
 	struct x86_segment seg[X86_NR_SEGS];
 	bool careful;			/* running one instruction with all checks: MMIO, ports, stepping */

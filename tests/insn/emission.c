@@ -218,7 +218,7 @@ static struct soft_block *make_block(struct x86_cpu *c, const struct x86_opcode 
 	b = soft_icache_find(c, (u64)map.host);
 	if (!b)
 		return NULL;
-	code = s->jit->code.rx + s->jit->used;
+	code = s->jit->code.rx + s->jit->hot;
 	before = s->stats.host_bytes;
 	jit_translate(c, b);
 	if (!b->jit_slot)

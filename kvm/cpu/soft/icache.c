@@ -62,7 +62,7 @@ static size_t decoded_bytes(const struct soft_icache *ic)
 
 bool soft_icache_full(const struct soft_vcpu *s, size_t more)
 {
-	return decoded_bytes(&s->icache) + soft_tables_bytes(&s->icache) + (s->jit ? s->jit->used : 0) + more > s->share;
+	return decoded_bytes(&s->icache) + soft_tables_bytes(&s->icache) + (s->jit ? jit_used(s->jit) : 0) + more > s->share;
 }
 
 /* Is there no room for so much more that is decoded? */
@@ -79,7 +79,7 @@ void soft_icache_count(struct soft_vcpu *s)
 	s->stats.decoded = ic->used - s->stats.copies;
 	s->stats.known = ic->nr_insns * sizeof(struct x86_insn);
 	s->stats.tables = soft_tables_bytes(ic);
-	s->stats.code = s->jit ? s->jit->used : 0;
+	s->stats.code = s->jit ? jit_used(s->jit) : 0;
 }
 
 static void empty(struct x86_cpu *c)

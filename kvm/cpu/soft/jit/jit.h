@@ -4,6 +4,8 @@
  *
  *   emit.h       writing host instructions
  *   translate.c  one block of guest instructions to host code
+ *   cold.c       what is off its straight way: calls of handlers, ways out
+ *   flags.c      arithmetic flags that are made again rather than kept
  *   operand.c    its part for memory operands
  *   vector.c     its part for SSE and AVX instructions
  *   x87.c        its part for x87 and MMX instructions
@@ -21,7 +23,7 @@
 #include "kvm/cpu/soft/jit/emit.h"
 #include "kvm/cpu/soft/soft.h"
 
-#define JIT_BLOCK_ROOM	(64u << 10)	/* more than a block's code */
+#define JIT_BLOCK_ROOM	(64u << 10)	/* more than a block's code, of either kind */
 #define JIT_HOT		12		/* runs before a block is translated */
 
 /* Targets of indirect branches, by linear address. */
@@ -39,9 +41,10 @@ struct jit_target {
 
 struct soft_jit {
 	struct os_code code;
-	size_t start, used;		/* start: behind the stubs */
+	/* Its first half is for code that runs, behind the stubs; the other for what is off the straight way. */
+	size_t start, hot, cold;	/* used of either half */
 	/* In the writable mapping. */
-	u8 *enter, *leave, *call, *call_flags, *ready;
+	u8 *enter, *leave, *out, *link, *call, *ready;
 	u8 *lookup, *way;
 	u8 *crosses;
 	struct jit_target targets[1 << JIT_TARGET_BITS];
@@ -60,6 +63,11 @@ struct soft_jit {
 	u8 kind[];			/* by row of the table: translate.c's */
 };
 
+static inline size_t jit_used(const struct soft_jit *j)
+{
+	return j->hot + j->cold;
+}
+
 /* Where b's translation is entered, with the flags in the host's or in c->jit.flags; where it runs. */
 static inline u8 *jit_entry(const struct soft_jit *j, const struct soft_block *b, bool host_flags)
 {
@@ -74,7 +82,15 @@ static inline void jit_set_entries(const struct soft_jit *j, struct soft_block *
 
 /* What jit_run and translated code say, besides an enum x86_result. */
 #define JIT_NEXT	16		/* go on at c_rip */
-#define JIT_LINK	17		/* the same; c->jit.edge is to lead straight there from now on */
+#define JIT_OUT		17		/* the same, and c_rip is yet to be set: c->jit.at */
+#define JIT_LINK	18		/* the same; c->jit.edge is to lead straight there from now on */
+
+/* What translated code says of an instruction of a block: its number, the offset in the page of what follows it,
+ * and whether its handler is to get the flags. */
+#define JIT_WHAT(k, next, flags)	((u32)(flags) << 31 | (u32)(k) << 16 | (next))
+#define JIT_WHAT_K(what)		((what) >> 16 & 0x7fff)
+#define JIT_WHAT_NEXT(what)		((what) & 0xffff)
+#define JIT_WHAT_FLAGS(what)		((what) >> 31)
 
 /* The flags go by two routes: a block is entered with them in the host's flags, or in c->jit.flags as LAHF
  * and SETO leave them. */
@@ -98,20 +114,20 @@ void jit_empty(struct x86_cpu *c, struct soft_jit *j);
 void jit_classify(struct soft_jit *j);
 /* Are there forms of the row that become host code? */
 bool jit_knows_row(const struct soft_jit *j, u32 row);
-/* Emits b's code; false: it did not fit. */
-bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *e, struct soft_block *b);
+/* Emits b's code, of both kinds; false: it did not fit. */
+bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *hot, struct emit *cold, struct soft_block *b);
 void jit_emit_stubs(struct soft_jit *j, struct emit *e);
 
 /* ---- what translated code calls ---- */
-int jit_exec(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b);
-int jit_exec_flags(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b);
+/* `what`: JIT_WHAT; block: where it is in the arena. 0: translated code goes on. */
+int jit_exec(struct x86_cpu *c, u32 what, u32 block);
 /* The code at a linear address that the target table does not name. NULL: the loop has to see to it. */
 void *jit_find(struct x86_cpu *c, u64 lin);
-/* The same for the way whose number is in c->jit.tmp[0]: it leads there from now on. */
-void *jit_take_way(struct x86_cpu *c, u64 lin);
+/* The same for the way to `at`, from the start of the page that is running: it leads there from now on. */
+void *jit_take_way(struct x86_cpu *c, s32 at, u32 way);
 /* soft_crosses for b, which is in the page that is running. */
 long jit_crosses(struct x86_cpu *c, const struct soft_block *b);
 /* Before a vector instruction: may it run, and is MXCSR the guest's? If not so, the handler has done it. */
-int jit_ready(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b);
+int jit_ready(struct x86_cpu *c, u32 what, u32 block);
 
 #endif

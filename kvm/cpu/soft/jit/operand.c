@@ -6,7 +6,8 @@ struct slow *jit_slow(struct tr *t)
 {
 	if (!t->slow) {
 		t->slow = &t->slows[t->nr_slow++];
-		*t->slow = (struct slow){ .count = 1, .k = t->k, .next = t->next, .dirty = t->dirty };
+		*t->slow = (struct slow){ .before = t->flags, .redo = t->redo, .count = 1, .k = t->k, .next = t->next,
+					  .dirty = t->dirty };
 	}
 	return t->slow;
 }
@@ -79,8 +80,7 @@ struct loc jit_lookup(struct tr *t, struct ea a, u32 size, bool write)
 	struct loc m;
 	bool direct;
 
-	flags_to_slot(t);
-	t->flags = IN_SLOT;
+	flags_away(t);
 	direct = a.base < 16 && host_of[a.base] != SPILLED && a.index == X86_REG_ZERO &&
 		 a.seg == X86_SEG_FLAT && a.addrsize == 8;
 	if (direct) {

@@ -59,7 +59,7 @@ struct soft_jit *jit_create(struct x86_cpu *c, size_t size)
 	jit_classify(j);
 	e = (struct emit){ j->code.rw, j->code.rw + j->code.size, j->code.rx - j->code.rw };
 	jit_emit_stubs(j, &e);
-	j->start = j->used = ALIGN_UP((size_t)(e.p - j->code.rw), 64);
+	j->start = j->hot = ALIGN_UP((size_t)(e.p - j->code.rw), 64);
 	os_perf_map_add(j->code.rx, j->start, "anykvm:stubs");
 	c->jit.targets = j->targets;
 	c->jit.ways = j->ways;
@@ -82,7 +82,8 @@ void jit_empty(struct x86_cpu *c, struct soft_jit *j)
 	x86_code_moved(c);
 	j->from = NULL;
 	os_code_drop(&j->code, j->start);
-	j->used = j->start;
+	j->hot = j->start;
+	j->cold = 0;
 	j->nr_ways = 0;
 }
 
@@ -123,18 +124,20 @@ void jit_translate(struct x86_cpu *c, struct soft_block *b)
 {
 	struct soft_vcpu *s = c->soft;
 	struct soft_jit *j = s->jit;
-	struct emit e;
+	u8 *hot_start = j->code.rw + j->hot, *cold_start = j->code.rw + j->code.size / 2 + j->cold;
+	struct emit hot = { hot_start, hot_start + JIT_BLOCK_ROOM, j->code.rx - j->code.rw };
+	struct emit cold = { cold_start, cold_start + JIT_BLOCK_ROOM, j->code.rx - j->code.rw };
 
-	if (j->used + JIT_BLOCK_ROOM > j->code.size || soft_icache_full(s, JIT_BLOCK_ROOM) || j->nr_ways + JIT_BLOCK_WAYS > JIT_WAYS) {
+	if (max(j->hot, j->cold) + JIT_BLOCK_ROOM > j->code.size / 2 || soft_icache_full(s, 2 * JIT_BLOCK_ROOM) ||
+	    j->nr_ways + JIT_BLOCK_WAYS > JIT_WAYS) {
 		soft_icache_drop_all(c);
 		return;
 	}
-	e = (struct emit){ j->code.rw + j->used, j->code.rw + j->used + JIT_BLOCK_ROOM,
-			   j->code.rx - j->code.rw };
-	if (!jit_emit_block(c, j, &e, b))
+	if (!jit_emit_block(c, j, &hot, &cold, b))
 		return;
-	soft_show_translation(c, b, j->code.rx + j->used, e.p - (j->code.rw + j->used));
-	j->used = ALIGN_UP((size_t)(e.p - j->code.rw), 16);
+	soft_show_translation(c, b, hot_start + hot.to_rx, hot.p - hot_start, cold_start + cold.to_rx, cold.p - cold_start);
+	j->hot += ALIGN_UP((size_t)(hot.p - hot_start), 16);
+	j->cold += cold.p - cold_start;
 }
 
 /* The edge that was left by leads straight to b from now on. */
@@ -158,6 +161,11 @@ bool jit_flat(const struct x86_cpu *c)
 		 c->seg[X86_SEG_DS].base) && (c->seg[X86_SEG_SS].attr & X86_SEG_DB);
 }
 
+static struct soft_block *block_at(struct soft_vcpu *s, u32 at)
+{
+	return (struct soft_block *)(s->icache.arena + at);
+}
+
 int jit_run(struct x86_cpu *c, struct soft_block *b)
 {
 	struct soft_vcpu *s = c->soft;
@@ -177,13 +185,15 @@ int jit_run(struct x86_cpu *c, struct soft_block *b)
 	c->jit.flags = x86_flags_to_ax(c->rflags);
 	r = enter(c, jit_entry(j, b, false));
 	x86_flags_set(c, c->jit.flags);
+	if (r != JIT_LINK && r != JIT_OUT)
+		return r;
+	c_rip(c) = (c->jit.page + c->jit.at) & c->lin_mask;
 	if (r == JIT_LINK) {
 		s->stats.links++;
-		j->from = c->jit.block;
+		j->from = block_at(s, c->jit.block);
 		j->link_rip = c_rip(c);
-		r = JIT_NEXT;
 	}
-	return r;
+	return JIT_NEXT;
 }
 
 /* ---- called by translated code ---- */
@@ -218,10 +228,10 @@ void *jit_find(struct x86_cpu *c, u64 lin)
 	return code;
 }
 
-void *jit_take_way(struct x86_cpu *c, u64 lin)
+void *jit_take_way(struct x86_cpu *c, s32 at, u32 way)
 {
 	struct soft_jit *j = ((struct soft_vcpu *)c->soft)->jit;
-	u32 way = c->jit.tmp[0];
+	u64 lin = (c->jit.page + at) & c->lin_mask;
 	s32 *jump = (s32 *)(j->code.rw + j->way_jump[way]);
 	void *code;
 	s32 rel;
@@ -244,16 +254,23 @@ long jit_crosses(struct x86_cpu *c, const struct soft_block *b)
 	return soft_crosses(c, b, c->jit.page + (soft_block_host(b) & ~PAGE_MASK));
 }
 
-int jit_exec(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b)
+int jit_exec(struct x86_cpu *c, u32 what, u32 block)
 {
 	struct soft_vcpu *s = c->soft;
+	struct soft_block *b = block_at(s, block);
+	const struct x86_insn *i = soft_block_insn(&s->icache, b, JIT_WHAT_K(what));
 	int r;
 
 	if (unlikely(s->stats.rows))
 		soft_stats_handled(s, i);
+	c_rip(c) = (c->jit.page + JIT_WHAT_NEXT(what)) & c->lin_mask;
+	if (JIT_WHAT_FLAGS(what))
+		x86_flags_set(c, c->jit.flags);
 	s->current = b;
 	r = i->fn(c, i);
 	s->current = NULL;
+	if (JIT_WHAT_FLAGS(what))
+		c->jit.flags = x86_flags_to_ax(c->rflags);
 	if (unlikely(r)) {
 		s->jit->insn = i;
 		return r;
@@ -269,18 +286,10 @@ int jit_exec(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b)
 	return 0;
 }
 
-int jit_exec_flags(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b)
+int jit_ready(struct x86_cpu *c, u32 what, u32 block)
 {
-	int r;
-
-	x86_flags_set(c, c->jit.flags);
-	r = jit_exec(c, i, b);
-	c->jit.flags = x86_flags_to_ax(c->rflags);
-	return r;
-}
-
-int jit_ready(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b)
-{
+	struct soft_vcpu *s = c->soft;
+	const struct x86_insn *i = soft_block_insn(&s->icache, block_at(s, block), JIT_WHAT_K(what));
 	u8 deny = x86_op(i)->vex == X86_LEGACY ? X86_DENY_SSE : X86_DENY_AVX;
 	u32 mxcsr = x86_mxcsr(c);
 	int r;
@@ -295,6 +304,7 @@ int jit_ready(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b)
 			return 0;
 		}
 	}
-	r = x86_op(i)->host & X86_H_FLAGS ? jit_exec_flags(c, i, b) : jit_exec(c, i, b);
+	r = jit_exec(c, JIT_WHAT(JIT_WHAT_K(what), JIT_WHAT_NEXT(what), (bool)(x86_op(i)->host & X86_H_FLAGS)),
+		     block);
 	return r ? r : JIT_NEXT;
 }

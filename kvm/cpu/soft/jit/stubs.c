@@ -23,17 +23,16 @@ static void push_pop(struct emit *e, int r, bool pop)
 	e8(e, (pop ? 0x58 : 0x50) | (r & 7));
 }
 
-typedef int jit_call_fn(struct x86_cpu *c, const struct x86_insn *i, struct soft_block *b);
+typedef int jit_call_fn(struct x86_cpu *c, u32 what, u32 block);
 
-/* RCX: the instruction, RDX: the block, RAX: offset in the page of what follows. */
+/* RCX: the block, RAX: JIT_WHAT. */
 static void emit_call_stub(struct soft_jit *j, struct emit *e, jit_call_fn *fn)
 {
-	e_op(e, 0x03, 8, H_RAX, C(jit.page));
-	e_store(e, 8, H_RAX, C(regs[X86_REG_RIP]));
 	move_guest(e, true);
 	e_alu_imm(e, 5, 8, loc_reg(H_RSP), 8);
 	e_lea(e, 8, H_RDI, loc_mem(H_RBP, -BIAS));
-	e_mov(e, 8, H_RSI, H_RCX);
+	e_mov(e, 4, H_RSI, H_RAX);
+	e_mov(e, 4, H_RDX, H_RCX);
 	e_mov_imm64(e, H_RAX, (u64)fn);
 	e_op(e, 0xff, 4, 2, loc_reg(H_RAX));		/* call rax */
 	move_guest(e, false);
@@ -45,7 +44,7 @@ static void emit_call_stub(struct soft_jit *j, struct emit *e, jit_call_fn *fn)
 	e_jmp_to(e, j->leave);
 }
 
-/* Calls C with the vCPU and RDX; the guest's registers and RDX survive. RAX is what it returns, RCX is lost. */
+/* Calls C with the vCPU, RDX and RAX; the guest's registers and RDX survive. RAX is what it returns, RCX is lost. */
 static void emit_call_c(struct emit *e, u64 fn)
 {
 	/* What C code may lose. Seven, for the stack's alignment behind one call. */
@@ -55,6 +54,7 @@ static void emit_call_c(struct emit *e, u64 fn)
 		push_pop(e, lost[n], false);
 	e_lea(e, 8, H_RDI, loc_mem(H_RBP, -BIAS));
 	e_mov(e, 8, H_RSI, H_RDX);
+	e_mov(e, 4, H_RDX, H_RAX);
 	e_mov_imm64(e, H_RAX, fn);
 	e_op(e, 0xff, 4, 2, loc_reg(H_RAX));
 	for (int n = ARRAY_SIZE(lost) - 1; n >= 0; n--)
@@ -111,10 +111,20 @@ void jit_emit_stubs(struct soft_jit *j, struct emit *e)
 		push_pop(e, callee_saved[n], true);
 	e8(e, 0xc3);
 
+	j->link = e->p;
+	e_store(e, 4, H_RAX, C(jit.at));
+	e_store(e, 4, H_RCX, C(jit.block));
+	e_store(e, 4, H_RDX, C(jit.edge));
+	e_mov_imm64(e, H_RAX, JIT_LINK);
+	e_jmp_to(e, j->leave);
+
+	j->out = e->p;
+	e_store(e, 4, H_RAX, C(jit.at));
+	e_mov_imm64(e, H_RAX, JIT_OUT);
+	e_jmp_to(e, j->leave);
+
 	j->call = e->p;
 	emit_call_stub(j, e, jit_exec);
-	j->call_flags = e->p;
-	emit_call_stub(j, e, jit_exec_flags);
 	j->ready = e->p;
 	emit_call_stub(j, e, jit_ready);
 	j->lookup = e->p;

@@ -123,37 +123,6 @@ static void move_rsp(struct tr *t, s32 by)
 
 /* ---- leaving ---- */
 
-/* c_rip = page + at; RAX is lost. */
-static void set_rip(struct emit *e, u32 word, u32 at)
-{
-	e_load(e, 8, H_RAX, C(jit.page));
-	if (at)
-		e_lea(e, word, H_RAX, loc_mem(H_RAX, at));
-	e_store(e, 8, H_RAX, C(regs[X86_REG_RIP]));
-}
-
-static void call_handler(struct tr *t, u32 k, u32 next)
-{
-	const struct x86_insn *i = jit_insn(t, k);
-	struct emit *e = &t->e;
-	bool flags = !(x86_op(i)->attr & X86_A_NOFLAGS);
-
-	if (x86_op(i)->attr & X86_A_END)
-		flags = true;
-	if (x86_op(i)->attr & X86_A_HOST)
-		flags = x86_op(i)->host & (X86_H_FLAGS | X86_H_RD_FLAGS);
-	e_mov_imm64(e, H_RCX, (u64)i);
-	e_mov_imm64(e, H_RDX, (u64)t->b);
-	e_mov_imm64(e, H_RAX, next);
-	e_call_to(e, flags ? t->j->call_flags : t->j->call);
-}
-
-static void leave(struct tr *t, u32 how)
-{
-	e_mov_imm64(&t->e, H_RAX, how);
-	e_jmp_to(&t->e, t->j->leave);
-}
-
 /* The translation of the place in this page, if there is one. */
 static u8 *translated(struct tr *t, u32 at, bool host_flags)
 {
@@ -165,7 +134,7 @@ static u8 *translated(struct tr *t, u32 at, bool host_flags)
 	return b && b->jit_slot ? jit_entry(t->j, b, host_flags) - t->e.to_rx : NULL;
 }
 
-static void unlinked(struct tr *t, u8 *jump, u32 at, bool link)
+void jit_unlinked(struct tr *t, u8 *jump, u32 at, bool link)
 {
 	t->edges[t->nr_edges++] = (struct edge){ jump, at, t->dirty, t->flags, link };
 }
@@ -175,8 +144,12 @@ static void unlinked(struct tr *t, u8 *jump, u32 at, bool link)
 static void edge(struct tr *t, u32 cc, u32 at)
 {
 	struct emit *e = &t->e;
-	bool host_flags = t->flags & IN_HOST;
 	u8 *over = NULL, *to, *jump;
+	bool host_flags;
+
+	if (!(t->flags & IN_SLOT))
+		flags_to_host(t);
+	host_flags = t->flags & IN_HOST;
 
 	if (at <= t->at) {
 		if (cc < 16) {
@@ -185,14 +158,14 @@ static void edge(struct tr *t, u32 cc, u32 at)
 		}
 		e_load(e, 4, H_RCX, C(attention));
 		e8(e, 0xe3); e8(e, 5);			/* jrcxz: over the jump */
-		unlinked(t, e_jmp(e), at, false);
+		jit_unlinked(t, e_jmp(e), at, false);
 	}
 	jump = cc < 16 ? e_jcc(e, cc) : e_jmp(e);
 	to = translated(t, at, host_flags);
 	if (to)
 		e_patch(e, jump, to);
 	else
-		unlinked(t, jump, at, true);
+		jit_unlinked(t, jump, at, true);
 	if (over)
 		e_land(e, over);
 }
@@ -213,7 +186,7 @@ static void edge_again(struct tr *t, u32 cc)
 	e_load(e, 4, H_RCX, C(attention));
 	e8(e, 0xe3); e8(e, 5);			/* jrcxz: over the jump */
 	flags = t->flags;
-	unlinked(t, e_jmp(e), soft_block_host(t->b) & ~PAGE_MASK, false);
+	jit_unlinked(t, e_jmp(e), soft_block_host(t->b) & ~PAGE_MASK, false);
 	e_jmp_to(e, t->again);
 	e_land(e, over);
 	t->flags = flags;
@@ -279,24 +252,6 @@ static void take_way(struct tr *t, s32 at, bool branch, bool call)
 	j->way_jump[number] = jump - j->code.rw;
 }
 
-static void emit_way(struct tr *t, struct way *w)
-{
-	struct emit *e = &t->e;
-
-	for (u32 n = 0; n < ARRAY_SIZE(w->from); n++)
-		e_land(e, w->from[n]);
-	e_op(e, 0xc7, 8, 0, C(jit.tmp));
-	e32(e, w->number);
-	page_plus(t, H_RDX, w->at);
-	e_call_to(e, t->j->way);
-	e_rr(e, 0x85, 8, H_RAX, H_RAX);
-	e_patch(e, e_jcc(e, 5), w->back);
-	if (w->slow)
-		w->slow->from[w->slow->n++] = e_jmp(e);
-	else
-		unlinked(t, e_jmp(e), w->at, false);
-}
-
 /* Goes on at a place of this page or, at < 0 or beyond it, of another one. `k` is the branch, whose
  * handler does it where the target is not known; a block without a branch at its end has none. */
 static void go_on(struct tr *t, s32 at, bool branch)
@@ -308,6 +263,37 @@ static void go_on(struct tr *t, s32 at, bool branch)
 	flags_to_slot(t);
 	t->flags = IN_SLOT;
 	take_way(t, at, branch, false);
+}
+
+/* An instruction that made the flags: can it be done again? */
+static void note_redo(struct tr *t, const struct x86_insn *i, const struct kind_of *kd)
+{
+	bool from_rm = kd->kind == K_ALU_RE;
+	struct redo r = {
+		.op = kd->arg, .size = i->opsize, .dst = from_rm ? i->reg : i->rm,
+		.src = from_rm ? i->rm : kd->kind == K_ALU_ER || kd->kind == K_TEST_ER ? i->reg : X86_REG_ZERO,
+		.imm = (s32)i->imm,
+	};
+
+	if (i->flags & X86_I_MEM)
+		return;
+	switch (kd->kind) {
+	case K_TEST_ER: case K_TEST_EI:
+		r.kind = REDO_TEST;
+		break;
+	case K_NEG:
+		r.kind = REDO_NEG;
+		break;
+	case K_ALU_ER: case K_ALU_RE: case K_ALU_EI:
+		if (kd->arg == 7)
+			r.kind = REDO_SAME;
+		else if (kd->arg == 1 || kd->arg == 4 || kd->arg == 6)
+			r.kind = REDO_RESULT;
+		else if ((kd->arg == 0 || kd->arg == 5) && r.src != r.dst)
+			r.kind = REDO_INVERSE;
+		break;
+	}
+	t->redo = r;
 }
 
 /* ---- instructions ---- */
@@ -850,6 +836,11 @@ static void emit_branch(struct tr *t, const struct x86_insn *i, const struct kin
 	struct emit *e = &t->e;
 	u8 *taken;
 
+	/* What the others move is part of what can be done again. */
+	if (kd->kind != K_JCC && kd->kind != K_JMP_J && t->redo.kind) {
+		flags_to_slot(t);
+		t->redo.kind = REDO_NONE;
+	}
 	if (t->again) {
 		flags_to_host(t);
 		edge_again(t, kd->arg);
@@ -991,9 +982,14 @@ static void emit_call(struct tr *t, const struct x86_insn *i)
 	jit_vectors_home(t);
 	flags_to_slot(t);
 	t->flags = IN_SLOT;
-	call_handler(t, t->k, t->next);
+	jit_call_handler(t, t->k, t->next);
 	if (x86_op(i)->attr & X86_A_END)
-		leave(t, JIT_NEXT);
+		jit_leave(t, JIT_NEXT);
+}
+
+static bool is_branch(const struct kind_of *kd)
+{
+	return kd->kind >= K_CALL_J && kd->kind <= K_JCC;
 }
 
 static void emit_insn(struct tr *t, const struct x86_insn *i, const struct kind_of *kd,
@@ -1127,78 +1123,6 @@ static void emit_insn(struct tr *t, const struct x86_insn *i, const struct kind_
 	}
 }
 
-/* ---- what is off the straight way ---- */
-
-static void emit_slow(struct tr *t, struct slow *s)
-{
-	struct emit *e = &t->e;
-	u8 *go_on;
-
-	for (u32 n = 0; n < s->n; n++)
-		e_land(e, s->from[n]);
-	jit_move_vectors(t, s->dirty, true);
-	for (u32 n = 0, next = s->next; n < s->count; n++) {
-		call_handler(t, s->k + n, next);
-		if (n + 1 < s->count)
-			next += jit_insn(t, s->k + n + 1)->len;
-	}
-	if (s->end) {
-		leave(t, JIT_NEXT);
-		return;
-	}
-	if (jit_x87_after_handler(t, jit_insn(t, s->k), &go_on)) {
-		leave(t, JIT_NEXT);
-		e_land(e, go_on);
-	}
-	if (s->led) {
-		t->dirty = 0;
-		t->flags = IN_SLOT;
-		unlinked(t, e_jmp(e), s->next, true);
-		return;
-	}
-	jit_move_vectors(t, s->cached, false);
-	if (s->flags & IN_HOST)
-		load_flags(e);
-	e_jmp_to(e, s->back);
-}
-
-static void emit_ready(struct tr *t, struct ready *r)
-{
-	struct emit *e = &t->e;
-
-	for (u32 n = 0; n < r->n; n++)
-		e_land(e, r->from[n]);
-	if (!(r->flags & IN_SLOT))
-		save_flags(e);
-	jit_move_vectors(t, r->dirty, true);
-	e_mov_imm64(e, H_RCX, (u64)jit_insn(t, r->k));
-	e_mov_imm64(e, H_RDX, (u64)t->b);
-	e_mov_imm64(e, H_RAX, r->next);
-	e_call_to(e, t->j->ready);
-	jit_move_vectors(t, r->cached, false);
-	if (r->flags & IN_HOST)
-		load_flags(e);
-	e_jmp_to(e, r->back);
-}
-
-static void emit_edge(struct tr *t, struct edge *d)
-{
-	struct emit *e = &t->e;
-
-	e_land(e, d->from);
-	if (!(d->flags & IN_SLOT))
-		save_flags(e);
-	jit_move_vectors(t, d->dirty, true);
-	set_rip(e, t->word, d->at);
-	if (d->link) {
-		e_mov_imm64(e, H_RAX, (u64)t->b);
-		e_store(e, 8, H_RAX, C(jit.block));
-		e_op(e, 0xc7, 4, 0, C(jit.edge));
-		e32(e, (u32)(d->from - t->j->code.rw) | (d->flags & IN_HOST ? JIT_EDGE_HOST_FLAGS : 0));
-	}
-	leave(t, d->link ? JIT_LINK : JIT_NEXT);
-}
-
 /* Is the block a loop, from its last instruction to its first, that keeps vector registers all the way? */
 static bool vector_loop(struct tr *t, const struct kind_of *kd)
 {
@@ -1307,10 +1231,10 @@ static void describe(struct tr *t, u32 k, const struct kind_of *kd)
 	t->writes[k] = writes;
 }
 
-bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, struct soft_block *b)
+bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *hot, struct emit *cold, struct soft_block *b)
 {
 	struct tr t = {
-		.e = *out_e, .c = c, .j = j, .b = b, .page = soft_block_host(b) & PAGE_MASK, .half = c_rip(c) >> 63,
+		.e = *hot, .c = c, .j = j, .b = b, .page = soft_block_host(b) & PAGE_MASK, .half = c_rip(c) >> 63,
 		.word = soft_block_mode(b) == X86_MODE_64 ? 8 : 4,
 		.at = soft_block_host(b) & ~PAGE_MASK, .x87_masked = soft_x87_masked(c),
 	};
@@ -1340,18 +1264,23 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, s
 		break;
 	}
 	slot_first |= b->cross;
-	t.entry[slot_first] = e->p;
-	if (slot_first)
-		save_flags(e);
-	else
-		load_flags(e);
-	t.entry[!slot_first] = e->p;
-	t.flags = slot_first ? IN_SLOT : IN_HOST;
+	if (live || b->cross) {
+		t.entry[slot_first] = e->p;
+		if (slot_first)
+			save_flags(e);
+		else
+			load_flags(e);
+		t.entry[!slot_first] = e->p;
+		t.flags = slot_first ? IN_SLOT : IN_HOST;
+	} else {
+		t.entry[0] = t.entry[1] = e->p;
+		t.flags = IN_BOTH;
+	}
 	if (b->cross) {
 		e_mov_imm64(e, H_RDX, (u64)b);
 		e_call_to(e, j->crosses);
 		e_rr(e, 0x85, 4, H_RAX, H_RAX);
-		unlinked(&t, e_jcc(e, 4), t.at, false);
+		jit_unlinked(&t, e_jcc(e, 4), t.at, false);
 	}
 	if (vector_loop(&t, kd)) {
 		jit_move_vectors(&t, t.loop_used, false);
@@ -1371,12 +1300,16 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, s
 		n = 1;
 		if (kd[t.k].kind == K_PUSH_E || kd[t.k].kind == K_POP_E)
 			n = run_of(&t, &kd[t.k]);
+		if (!is_branch(&kd[t.k]))
+			jit_keep_flags(&t, n, &f[t.k]);
 		if (n > 1) {
 			emit_stack_run(&t, n, kd[t.k].kind == K_PUSH_E);
 			while (--n)
 				t.next += jit_insn(&t, ++t.k)->len;
 		} else {
 			emit_insn(&t, i, &kd[t.k], &f[t.k]);
+			if (f[t.k].writes == WRITES_ALL && t.plain[t.k])
+				note_redo(&t, i, &kd[t.k]);
 		}
 		if (t.slow) {
 			t.slow->flags = t.flags;
@@ -1390,19 +1323,14 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *out_e, s
 		jit_vectors_home(&t);
 	if (!ended)
 		go_on(&t, t.next, false);
-	t.dirty = 0;
-	t.flags = IN_SLOT;
-	for (u32 n = 0; n < t.nr_ways; n++)
-		emit_way(&t, &t.ways[n]);
-	for (u32 n = 0; n < t.nr_slow; n++)
-		emit_slow(&t, &t.slows[n]);
-	for (u32 n = 0; n < t.nr_ready; n++)
-		emit_ready(&t, &t.readies[n]);
-	for (u32 n = 0; n < t.nr_edges; n++)
-		emit_edge(&t, &t.edges[n]);
 	if (e->p > e->end)
 		return false;
+	*hot = t.e;
+	t.e = *cold;
+	jit_emit_cold(&t);
+	if (e->p > e->end)
+		return false;
+	*cold = t.e;
 	jit_set_entries(j, b, t.entry[0] + e->to_rx, t.entry[1] + e->to_rx);
-	*out_e = *e;
 	return true;
 }

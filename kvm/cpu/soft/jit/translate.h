@@ -5,9 +5,10 @@
  * Guest registers: host_of[]. RAX, RCX and RDX of the host are free within an instruction, RBP points
  * into the x86_cpu, RSP is the host's stack.
  *
- * The guest's arithmetic flags are in the host's flags, in c->jit.flags (the slot), or in both. A TLB
- * lookup or a call destroys the host's, so they go to the slot first, and come back when somebody
- * reads them. At any place from where the block may be left, they are in one of the two.
+ * The guest's arithmetic flags are in the host's flags, in c->jit.flags (the slot), or in both. Or they are
+ * what an instruction makes of registers that are still what they were: that can be done again. A TLB
+ * lookup or a call destroys the host's. Where they cannot be made again they go to the slot first, and come back
+ * when somebody reads them. Where one block leads to another, they are in the host's or in the slot.
  */
 #ifndef KVM_CPU_SOFT_JIT_TRANSLATE_H
 #define KVM_CPU_SOFT_JIT_TRANSLATE_H
@@ -17,12 +18,24 @@
 
 /* ---- the state of a translation ---- */
 
-enum { IN_HOST = 1, IN_SLOT = 2, IN_BOTH = 3 };		/* where the guest's flags are */
+enum { IN_HOST = 1, IN_SLOT = 2, IN_BOTH = 3, IN_REDO = 4 };	/* where the guest's flags are */
+
+/* An instruction of registers that makes the flags, and how to have it make them once more, changing nothing. */
+enum { REDO_NONE, REDO_SAME, REDO_RESULT, REDO_INVERSE, REDO_TEST, REDO_NEG };
+struct redo {
+	u8 kind;
+	u8 op;			/* ADD 0 to CMP 7 */
+	u8 size;
+	u8 dst, src;		/* guest registers; src is X86_REG_ZERO for an immediate */
+	s32 imm;
+};
 enum { WRITES_NONE, WRITES_PART, WRITES_ALL };
 
 struct slow {			/* an instruction's way out to its handler */
 	u8 *from[6];
 	u8 n;
+	u8 before;		/* IN_* at the jumps, and */
+	struct redo redo;
 	u8 flags;		/* IN_* behind the instruction, where translated code goes on */
 	bool end;		/* no translated code goes on */
 	bool led;		/* others were looked up with it: what follows runs from a block of its own */
@@ -37,6 +50,7 @@ struct ready {			/* a look whether vector instructions may run, that said no */
 	u8 *from[2];
 	u8 n;
 	u8 flags;
+	struct redo redo;
 	u16 k;
 	u16 next;
 	u16 dirty, cached;
@@ -78,6 +92,7 @@ struct tr {
 	u32 at, next;		/* offsets of this instruction and the next one */
 	u32 k;
 	u8 flags;
+	struct redo redo;	/* what makes the flags that there are */
 	u8 *entry[2];		/* with the flags in the slot, in the host's */
 	struct slow *slow;	/* of this instruction; NULL: none yet */
 	u8 *again;		/* a loop of this one block: behind the loads of its vector registers */
@@ -170,19 +185,52 @@ static inline void load_flags(struct emit *e)
 	e8(e, 0x9e);					/* sahf */
 }
 
+/* ---- flags.c ---- */
+
+/* Makes the flags again. RAX and RCX are lost. */
+void jit_redo(struct emit *e, const struct redo *r);
+
+/* From where they are to the slot. RAX, RCX are lost. */
+static inline void to_slot(struct emit *e, u8 flags, const struct redo *r)
+{
+	if (flags & IN_SLOT)
+		return;
+	if (!(flags & IN_HOST))
+		jit_redo(e, r);
+	save_flags(e);
+}
+
 static inline void flags_to_slot(struct tr *t)
 {
-	if (!(t->flags & IN_SLOT))
-		save_flags(&t->e);
+	to_slot(&t->e, t->flags, &t->redo);
 	t->flags |= IN_SLOT;
 }
 
 static inline void flags_to_host(struct tr *t)
 {
-	if (!(t->flags & IN_HOST))
-		load_flags(&t->e);
+	if (!(t->flags & IN_HOST)) {
+		if (t->flags & IN_SLOT)
+			load_flags(&t->e);
+		else
+			jit_redo(&t->e, &t->redo);
+	}
 	t->flags |= IN_HOST;
 }
+
+/* The host's flags are about to be destroyed. */
+static inline void flags_away(struct tr *t)
+{
+	if (!(t->flags & IN_SLOT) && t->redo.kind) {
+		t->flags = IN_REDO;
+		return;
+	}
+	flags_to_slot(t);
+	t->flags = IN_SLOT;
+}
+
+/* Before n instructions, whose effect f is: they may change what the flags can be made of. */
+struct effect;
+void jit_keep_flags(struct tr *t, u32 n, const struct effect *f);
 
 /* What an instruction does with the flags. */
 struct effect {
@@ -200,9 +248,24 @@ static inline void flags_for(struct tr *t, const struct effect *f)
 
 static inline void flags_written(struct tr *t, const struct effect *f)
 {
-	if (f->writes != WRITES_NONE)
+	if (f->writes != WRITES_NONE) {
 		t->flags = IN_HOST;
+		t->redo.kind = REDO_NONE;
+	}
 }
+
+/* A jump (its displacement) to a place of this page that is not translated yet, or out. link: it is to lead straight
+ * there, once it is. */
+void jit_unlinked(struct tr *t, u8 *jump, u32 at, bool link);
+
+/* ---- cold.c: what is off the straight way ---- */
+
+/* Calls the handler of instruction k, behind which the page's offset is `next`. */
+void jit_call_handler(struct tr *t, u32 k, u32 next);
+/* Ends translated code; c_rip is right. how: JIT_NEXT. */
+void jit_leave(struct tr *t, u32 how);
+/* Emits what was put off. */
+void jit_emit_cold(struct tr *t);
 
 /* ---- operand.c: memory operands ---- */
 

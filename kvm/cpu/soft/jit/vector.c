@@ -123,8 +123,8 @@ static void vector_ready(struct tr *t, const struct x86_insn *i)
 	if ((t->denied & bit) && (!fp || t->mxcsr))
 		return;
 	r = &t->readies[t->nr_ready++];
-	*r = (struct ready){ .k = t->k, .next = t->next, .flags = t->flags, .dirty = t->dirty,
-			     .cached = t->cached };
+	*r = (struct ready){ .k = t->k, .next = t->next, .flags = t->flags, .redo = t->redo,
+			     .dirty = t->dirty, .cached = t->cached };
 	if (!(t->denied & bit)) {
 		e_op(e, OP_0F | 0xb6, 4, H_RCX, C(fpu.deny));		/* movzx */
 		e_mov_imm64(e, H_RAX, (u64)denies[avx]);
@@ -168,8 +168,7 @@ void jit_emit_vector(struct tr *t, const struct x86_insn *i, const struct effect
 	if (mem) {
 		m = jit_operand(t, i, thunk->mem_size, jit_writes_memory(op));
 		if (thunk->align_mask) {
-			flags_to_slot(t);
-			t->flags = IN_SLOT;
+			flags_away(t);
 			e_lea(e, 4, H_RAX, m);
 			e8(e, 0xa8); e8(e, thunk->align_mask);		/* test al, mask */
 			jit_slow_if(t, e_jcc(e, 5));
