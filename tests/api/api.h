@@ -29,7 +29,7 @@ struct test {
 };
 
 extern const struct test system_tests[], ioctl_tests[], memory_tests[], vcpu_tests[], irq_tests[],
-	thread_tests[], limit_tests[];
+	thread_tests[], limit_tests[], smm_tests[];
 
 /* The provider under test. */
 extern const struct kvm_provider *provider;

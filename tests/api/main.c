@@ -24,7 +24,7 @@
 #define MAX_LINES	20
 
 static const struct test *const groups[] = {
-	system_tests, ioctl_tests, memory_tests, vcpu_tests, irq_tests, thread_tests, limit_tests,
+	system_tests, ioctl_tests, memory_tests, vcpu_tests, irq_tests, thread_tests, limit_tests, smm_tests,
 };
 
 const struct kvm_provider *provider;
