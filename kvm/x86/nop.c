@@ -13,9 +13,8 @@ static int do_nop(struct x86_cpu *c, const struct x86_insn *i)
 }
 X86_HANDLER(nop, do_nop);
 
-/* A vCPU that spins waits for another one, whose thread may be waiting for this CPU. Giving it away is dear where
- * other work waits for it. */
-#define SPINS_BEFORE_YIELD	2048	/* some 50 us: longer than anybody holds a spinlock who has a processor */
+/* A vCPU that spins waits for another one, whose thread may be waiting for this CPU. */
+#define SPINS_BEFORE_YIELD	256
 
 static int do_pause(struct x86_cpu *c, const struct x86_insn *i)
 {

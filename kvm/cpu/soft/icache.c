@@ -46,15 +46,6 @@ void soft_icache_free(struct soft_icache *ic)
 	os_free_large(ic->arena, ic->size);
 }
 
-/* Who is above his share, because the VM has more vCPUs now, empties his cache when he next needs room. */
-void soft_icache_set_share(struct x86_cpu *c)
-{
-	const struct soft_vm *vm = c->vcpu->kvm->cpu;
-	struct soft_vcpu *s = c->soft;
-
-	s->share = max(vm->options.code_cache / load_acquire(&c->vcpu->kvm->nr_vcpus), (u64)SOFT_SHARE_MIN);
-}
-
 static size_t decoded_bytes(const struct soft_icache *ic)
 {
 	return ic->used + ic->nr_insns * sizeof(struct x86_insn);
@@ -62,7 +53,8 @@ static size_t decoded_bytes(const struct soft_icache *ic)
 
 bool soft_icache_full(const struct soft_vcpu *s, size_t more)
 {
-	return decoded_bytes(&s->icache) + soft_tables_bytes(&s->icache) + (s->jit ? jit_used(s->jit) : 0) + more > s->share;
+	return decoded_bytes(&s->icache) + soft_tables_bytes(&s->icache) + (s->jit ? jit_used(s->jit) : 0) + more >
+	       READ_ONCE(s->vm->share);
 }
 
 /* Is there no room for so much more that is decoded? */

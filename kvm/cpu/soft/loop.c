@@ -362,7 +362,6 @@ int soft_run(struct kvm_vcpu *v)
 		s->icache.epoch++;
 		x86_code_moved(c);
 	}
-	soft_icache_set_share(c);
 	if (s->jit)
 		jit_begin(s->jit);
 	soft_fpu_enter(c);

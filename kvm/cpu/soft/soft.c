@@ -68,7 +68,7 @@ static int soft_vcpu_create(struct kvm_vcpu *v)
 	v->cpu.soft = s;
 	v->cpu.decoder = v->kvm->arch.decoder;
 	v->cpu.vector = vm->vector;
-	s->share = vm->options.code_cache;
+	s->vm = vm;
 	s->trace = vm->options.trace;
 	v->cpu.show_events = s->trace & SOFT_TRACE_EXCEPTIONS;
 	if (vm->options.jit) {
@@ -81,6 +81,8 @@ static int soft_vcpu_create(struct kvm_vcpu *v)
 			return -ENOMEM;
 		}
 	}
+	/* v is not counted yet. */
+	WRITE_ONCE(vm->share, max(vm->options.code_cache / (v->kvm->nr_vcpus + 1), (u64)SOFT_SHARE_MIN));
 	return 0;
 }
 

@@ -91,7 +91,7 @@ struct soft_icache {
 
 struct soft_vcpu {
 	struct soft_icache icache;
-	size_t share;			/* bytes, of all that the VM may have for code */
+	const struct soft_vm *vm;
 	struct soft_block *current;	/* the block that is running */
 	u32 outside;			/* kvm->outside when the epoch began */
 	struct soft_jit *jit;		/* NULL: interpret only */
@@ -103,6 +103,9 @@ struct soft_vcpu {
 /* What hangs on kvm->cpu. */
 struct soft_vm {
 	struct soft_options options;
+	/* Bytes that each vCPU may have for code. Who has more, because there are more vCPUs now, empties his cache when
+	 * he next needs room. */
+	u64 share;
 	struct soft_stats stats;	/* of vCPUs that are gone */
 	struct x86_decoder decoder;
 	struct soft_vector *vector;	/* x87 and vector instructions */
@@ -195,8 +198,6 @@ s32 soft_table_insn(struct soft_icache *ic, const struct x86_insn *i);
 /* ---- icache.c ---- */
 int soft_icache_init(struct soft_icache *ic, size_t size);
 void soft_icache_free(struct soft_icache *ic);
-/* At the start of a stretch of guest code: how much this vCPU's code may take now. */
-void soft_icache_set_share(struct x86_cpu *c);
 /* Is there no room for so much more, decoded or translated? */
 bool soft_icache_full(const struct soft_vcpu *s, size_t more);
 /* What there is now, for s->stats. */
