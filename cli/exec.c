@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * anykvm exec: one command in a guest that has our agent (scripts/image/agent.c, which explains the
- * frames), over the machine's vsock.
+ * anykvm exec: one command in a guest that has our agent (scripts/image/agent.h explains what is
+ * said), over the machine's vsock; or by a shell on the console, see exec_console.c.
  *
  * The command's outputs and its exit status are this command's; on a terminal it has a terminal in
  * the guest too, and all keys are its.
@@ -22,51 +22,22 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/exec.h"
+#include "scripts/image/agent.h"
 #include "vmm/char/terminal.h"
 #include "vmm/control/rundir.h"
 
-#define AGENT_PORT	10022
-#define FRAME_HEAD	5
-#define FRAME_CONTENT	65536
 #define WAIT_SECONDS	600
-
-/* As env(1) and shells have it. */
-#define STATUS_NO_AGENT	125
 
 struct session {
 	int socket;
 	bool terminal;
-	char content[FRAME_CONTENT + 1];
+	char content[AGENT_CONTENT + 1];
 };
-
-static bool read_all(int fd, void *data, size_t length)
-{
-	char *at = data;
-
-	while (length) {
-		ssize_t n = read(fd, at, length);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		at += n;
-		length -= n;
-	}
-	return true;
-}
-
-static bool send_frame(struct session *s, char kind, const char *content, uint32_t length)
-{
-	unsigned char head[FRAME_HEAD] = { (unsigned char)kind, length >> 24, length >> 16,
-					   length >> 8, length };
-
-	return client_write_all(s->socket, head, sizeof(head)) && client_write_all(s->socket, content, length);
-}
 
 static bool send_text(struct session *s, char kind, const char *text)
 {
-	return send_frame(s, kind, text, strlen(text));
+	return agent_send(s->socket, kind, text, strlen(text));
 }
 
 /* ------------------------------------------------------------------ the connection */
@@ -78,7 +49,7 @@ static bool accepted(int fd)
 	char line[32];
 	size_t n = 0;
 
-	while (n < sizeof(line) - 1 && read_all(fd, line + n, 1) && line[n] != '\n')
+	while (n < sizeof(line) - 1 && agent_read_all(fd, line + n, 1) && line[n] != '\n')
 		n++;
 	return n > 2 && !memcmp(line, "OK ", 3);
 }
@@ -121,25 +92,20 @@ static int connect_agent(const char *path)
 }
 
 /* A guest that has just been started has no agent yet. Returns an exit status. */
-static int find_agent(struct client *c, int *fd)
+static int find_agent(struct client *c, const char *path, int *fd)
 {
 	const struct timespec a_moment = { .tv_nsec = 200000000 };
 	time_t until = time(NULL) + WAIT_SECONDS;
-	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 
-	find_vsock(c, path, sizeof(path));
-	if (!*path)
-		return cli_fail(c->command, STATUS_NO_AGENT, "%s has no agent that runs commands: "
-				"only images that anykvm makes have one; see anykvm help ssh", c->name);
 	do {
 		*fd = connect_agent(path);
 		if (*fd >= 0)
 			return CLI_OK;
 		if (client_wait_end(c, 0))
-			return cli_fail(c->command, STATUS_NO_AGENT, "%s has ended", c->name);
+			return cli_fail(c->command, EXEC_NO_AGENT, "%s has ended", c->name);
 		nanosleep(&a_moment, NULL);
 	} while (time(NULL) < until);
-	return cli_fail(c->command, STATUS_NO_AGENT, "the agent in %s does not answer: see anykvm "
+	return cli_fail(c->command, EXEC_NO_AGENT, "the agent in %s does not answer: see anykvm "
 			"logs %s", c->name, c->name);
 }
 
@@ -172,7 +138,7 @@ static bool send_command(struct session *s, char **words)
 /* Passes input on. Returns false where there will be no more. */
 static bool pass_input(struct session *s)
 {
-	ssize_t n = read(STDIN_FILENO, s->content, FRAME_CONTENT);
+	ssize_t n = read(STDIN_FILENO, s->content, AGENT_CONTENT);
 
 	if (n < 0)
 		return errno == EINTR || errno == EAGAIN;
@@ -180,26 +146,22 @@ static bool pass_input(struct session *s)
 		send_text(s, 'c', "");
 		return false;
 	}
-	return send_frame(s, 'i', s->content, (uint32_t)n);
+	return agent_send(s->socket, 'i', s->content, (uint32_t)n);
 }
 
-/* Takes one frame. Returns -1 to go on, or the command's status; STATUS_NO_AGENT where the guest is
+/* Takes one frame. Returns -1 to go on, or the command's status; EXEC_NO_AGENT where the guest is
  * gone. */
 static int take_frame(struct session *s)
 {
-	unsigned char head[FRAME_HEAD];
 	uint32_t length;
+	char kind = agent_receive(s->socket, s->content, &length);
 
-	if (!read_all(s->socket, head, sizeof(head)))
-		return STATUS_NO_AGENT;
-	length = (uint32_t)head[1] << 24 | head[2] << 16 | head[3] << 8 | head[4];
-	if (length > FRAME_CONTENT || !read_all(s->socket, s->content, length))
-		return STATUS_NO_AGENT;
-	s->content[length] = 0;
-	if (head[0] == 'x')
+	if (!kind)
+		return EXEC_NO_AGENT;
+	if (kind == 'x')
 		return atoi(s->content) & 0xff;
 	/* Nobody reads any more: as a shell would tell of it. */
-	if (!client_write_all(head[0] == 'o' ? STDOUT_FILENO : STDERR_FILENO, s->content, length))
+	if (!client_write_all(kind == 'o' ? STDOUT_FILENO : STDERR_FILENO, s->content, length))
 		return 128 + SIGPIPE;
 	return -1;
 }
@@ -238,10 +200,10 @@ static int attend(struct session *s)
 	return status;
 }
 
-static int execute(struct client *c, char **words)
+static int execute(struct client *c, const char *path, char **words)
 {
 	static struct session s;
-	int ret = find_agent(c, &s.socket);
+	int ret = find_agent(c, path, &s.socket);
 
 	if (ret)
 		return ret;
@@ -253,28 +215,38 @@ static int execute(struct client *c, char **words)
 		ret = attend(&s);
 		terminal_restore();
 	} else {
-		ret = STATUS_NO_AGENT;
+		ret = EXEC_NO_AGENT;
 	}
 	close(s.socket);
-	if (ret == STATUS_NO_AGENT && client_wait_end(c, 0.2))
+	if (ret == EXEC_NO_AGENT && client_wait_end(c, 0.2))
 		return cli_fail(c->command, ret, "%s has ended, and the command with it", c->name);
 	return ret;
 }
 
 static int exec_main(int argc, char **argv)
 {
+	enum { CONSOLE = 256 };
 	static const struct option options[] = {
+		{ "console", no_argument, NULL, CONSOLE },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
+	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)] = "";
+	bool console = false;
 	struct client c;
 	int opt, ret;
 
 	while ((opt = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
-		if (opt != 'h')
+		switch (opt) {
+		case CONSOLE:
+			console = true;
+			break;
+		case 'h':
+			command_print_help(&command_exec);
+			return cli_finish_output(&command_exec);
+		default:
 			return cli_bad_option(&command_exec, opt, argv);
-		command_print_help(&command_exec);
-		return cli_finish_output(&command_exec);
+		}
 	}
 	if (optind == argc)
 		return cli_fail(&command_exec, CLI_USAGE, "no machine named: give its NAME; anykvm "
@@ -285,7 +257,9 @@ static int exec_main(int argc, char **argv)
 	argv += optind + 1;
 	if (*argv && !strcmp(*argv, "--"))
 		argv++;
-	ret = execute(&c, argv);
+	if (!console)
+		find_vsock(&c, path, sizeof(path));
+	ret = *path ? execute(&c, path, argv) : exec_by_console(&c, argv);
 	client_close(&c);
 	return ret;
 }
@@ -294,13 +268,19 @@ const struct command command_exec = {
 	.name = "exec",
 	.summary = "run a command in a guest",
 	.help =
-"Usage: anykvm exec NAME [--] [COMMAND [ARGUMENT]...]\n"
+"Usage: anykvm exec [--console] NAME [--] [COMMAND [ARGUMENT]...]\n"
 "\n"
 "Runs COMMAND, or a shell, as root in the guest of a machine that boots an image which\n"
 "anykvm made. It needs no network. Standard input, output and error are the command's;\n"
 "where they are a terminal it has a terminal in the guest, and all keys are its own.\n"
 "Waits for a guest that is just starting.\n"
 "\n"
+"Other guests have no agent for this: there COMMAND is typed to the shell that is on\n"
+"the console of a machine started with --detach, where somebody has logged in. Its\n"
+"input is empty, and its output and its errors come together on standard output, with\n"
+"what else there is on the console.\n"
+"\n"
+"  --console            use the console though there is an agent\n"
 "  --help               print this\n"
 "\n"
 "Exit status: that of COMMAND, 126 or 127 where it cannot be run or is not found, 125\n"

@@ -1,18 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The guest's side of anykvm exec: runs commands for the host, over vsock.
- *
- * Each connection is one command. Both sides speak in frames: a byte that says what it is, four
- * bytes of length (big-endian), and that many bytes.
- *
- *	host to guest			guest to host
- *	a  an argument			o  standard output
- *	e  NAME=VALUE			r  standard error
- *	t  COLUMNS ROWS: a terminal	x  the exit status, and the end
- *	g  go
- *	i  standard input
- *	c  the end of it
- *	w  COLUMNS ROWS: the window has changed
+ * The guest's side of anykvm exec: runs commands for the host, over vsock, as agent.h has it.
  *
  * Only the host can connect. The agent is root, as the host's user is to this guest anyway.
  */
@@ -34,53 +22,16 @@
 
 #include <linux/vm_sockets.h>
 
-#define PORT		10022
-#define FRAME_HEAD	5
-#define FRAME_CONTENT	65536
+#include "agent.h"
+
 #define MAX_WORDS	4096
 
 static int peer;
 
-static bool write_all(int fd, const void *data, size_t length)
-{
-	const char *at = data;
-
-	while (length) {
-		ssize_t n = write(fd, at, length);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		at += n;
-		length -= n;
-	}
-	return true;
-}
-
-static bool read_all(int fd, void *data, size_t length)
-{
-	char *at = data;
-
-	while (length) {
-		ssize_t n = read(fd, at, length);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		at += n;
-		length -= n;
-	}
-	return true;
-}
-
 /* The host is gone: there is nobody to run anything for. */
 static void send_frame(char kind, const void *content, uint32_t length)
 {
-	unsigned char head[FRAME_HEAD] = { kind, length >> 24, length >> 16, length >> 8, length };
-
-	if (!write_all(peer, head, sizeof(head)) || !write_all(peer, content, length))
+	if (!agent_send(peer, kind, content, length))
 		exit(1);
 }
 
@@ -90,21 +41,6 @@ static void send_status(int status)
 
 	snprintf(text, sizeof(text), "%d", status);
 	send_frame('x', text, strlen(text));
-}
-
-/* Reads a frame into content, which has room for one and a zero more. Returns its kind, or 0 at the
- * end. */
-static char read_frame(char *content, uint32_t *length)
-{
-	unsigned char head[FRAME_HEAD];
-
-	if (!read_all(peer, head, sizeof(head)))
-		return 0;
-	*length = (uint32_t)head[1] << 24 | head[2] << 16 | head[3] << 8 | head[4];
-	if (*length > FRAME_CONTENT || !read_all(peer, content, *length))
-		return 0;
-	content[*length] = 0;
-	return (char)head[0];
 }
 
 /* ------------------------------------------------------------------ the command */
@@ -132,7 +68,7 @@ static bool read_command(struct command *c, char *content)
 	uint32_t length;
 	char kind;
 
-	while ((kind = read_frame(content, &length)) && kind != 'g') {
+	while ((kind = agent_receive(peer, content, &length)) && kind != 'g') {
 		if (kind == 'a' && c->count < MAX_WORDS)
 			c->words[c->count++] = strdup(content);
 		else if (kind == 'e')
@@ -199,7 +135,7 @@ static void end_input(struct command *c)
 	const char end_of_file = 4;
 
 	if (c->terminal && c->in >= 0)
-		write_all(c->in, &end_of_file, 1);
+		agent_write_all(c->in, &end_of_file, 1);
 	else if (c->in >= 0)
 		close(c->in);
 	c->in = -1;
@@ -209,10 +145,10 @@ static void take_frame(struct command *c, char *content)
 {
 	uint32_t length;
 
-	switch (read_frame(content, &length)) {
+	switch (agent_receive(peer, content, &length)) {
 	case 'i':
 		/* A command that reads no more is no reason to end. */
-		if (c->in >= 0 && !write_all(c->in, content, length))
+		if (c->in >= 0 && !agent_write_all(c->in, content, length))
 			end_input(c);
 		break;
 	case 'c':
@@ -233,7 +169,7 @@ static void take_frame(struct command *c, char *content)
 /* Passes on what the command says. Returns false at its end. */
 static bool pass_output(int fd, char kind, char *content)
 {
-	ssize_t n = read(fd, content, FRAME_CONTENT);
+	ssize_t n = read(fd, content, AGENT_CONTENT);
 
 	if (n > 0)
 		send_frame(kind, content, n);
@@ -267,7 +203,7 @@ static void attend(struct command *c, char *content)
 
 static int serve(void)
 {
-	static char content[FRAME_CONTENT + 1];
+	static char content[AGENT_CONTENT + 1];
 	static struct command c = { .in = -1, .out = -1, .err = -1 };
 	int status;
 
@@ -295,7 +231,7 @@ static int serve(void)
 int main(void)
 {
 	struct sockaddr_vm address = {
-		.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = PORT,
+		.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = AGENT_PORT,
 	};
 	int listener = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	pid_t child;

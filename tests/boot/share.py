@@ -14,6 +14,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -25,7 +26,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 import guest as guests  # noqa: E402
-from guest import FULL, Images, eventually, require, run_case  # noqa: E402
+from guest import BOOT_LIMIT, FULL, LIMIT, Images, eventually, require, run_case  # noqa: E402
 from tap import Tap  # noqa: E402
 
 MODULES = ("fs/fuse/fuse", "fs/fuse/virtiofs", "net/vmw_vsock/vsock",
@@ -320,6 +321,84 @@ def channels(context):
     guest.off()
 
 
+def commands(context):
+    """anykvm exec in a guest that has no agent, by the shell on its console."""
+    kernel, initrd = context.images.get()
+    context.anykvm("run", "--accel", "soft", "--memory", "256M", "--kernel", kernel, "--initrd",
+                   initrd, "--cmdline", "console=ttyS0 quiet panic=-1", "--detach", "--name", "e")
+    context.stack.callback(subprocess.run, [context.args.anykvm, "kill", "e"], check=False,
+                           env=context.env, stderr=subprocess.DEVNULL)
+
+    def start(*words):
+        return subprocess.Popen([context.args.anykvm, "exec", "e", "--", *words], env=context.env,
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True, errors="replace")
+
+    def execute(*words):
+        with start(*words) as process:
+            out, err = process.communicate(timeout=LIMIT)
+            return process.returncode, out, err
+
+    def same(expected, *words):
+        found = execute(*words)
+        require(found == expected, f"{words}: {found} instead of {expected}")
+
+    def type_at_console(text):
+        with subprocess.Popen([context.args.anykvm, "console", "e"], env=context.env, text=True,
+                              stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+            process.stdin.write(text)
+            process.stdin.flush()
+            time.sleep(3)
+            process.kill()
+
+    eventually(lambda: "@@ready" in context.anykvm("logs", "e"), "it does not start", BOOT_LIMIT)
+    # A shell that is not told what it has for a terminal; then one that edits its lines.
+    for turn in range(2):
+        same((0, "hello\n", ""), "echo", "hello")
+        same((7, "out\nerr\n", ""), "sh", "-c", "echo out; echo err >&2; exit 7")
+        same((0, "", ""), "true")
+        same((0, "no end", ""), "printf", "no end")
+        same((0, "\n\n", ""), "printf", "\\n\\n")
+        odd = "it's \"odd\" $HOME `x` \\ !! % * \t\x01\x7f\n\u00e4\n"
+        same((0, odd, ""), "printf", "%s", odd)
+        status, out, _ = execute("no-such-program")
+        require(status == 127 and "not found" in out, f"not found: {status}, {out}")
+        same((126, out := execute("/tmp")[1], ""), "/tmp")
+        require("ermission" in out, out)
+        same((0, "", ""), "cat")
+        same((0, "x" * 70000 + "\n", ""), "sh", "-c", "head -c 70000 /dev/zero | tr '\\0' x; echo")
+        lines = "".join(f"{i}\n" for i in range(1, 3001))
+        same((0, lines, ""), "seq", "3000")
+        if not turn:
+            type_at_console("stty echo; exec setsid cttyhack env PS1='# ' sh\n")
+    # Ctrl-C is the command's, and the next finds the shell as it was.
+    with start("sh", "-c", "echo begun; sleep 600") as process:
+        require(process.stdout.readline() == "begun\n", "it does not begin")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=LIMIT)
+        require(process.returncode == 130, f"Ctrl-C: {process.returncode}")
+    same((0, "here\n", ""), "echo", "here")
+    # Where it is not heard, a second one is.
+    with start("sh", "-c", "trap '' INT; echo begun; sleep 5; echo over") as process:
+        require(process.stdout.readline() == "begun\n", "it does not begin")
+        process.send_signal(signal.SIGINT)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=4)
+        require(process.returncode == 130, f"twice Ctrl-C: {process.returncode}")
+    time.sleep(5)
+    status, _, err = execute("echo", "x" * 4000)
+    require(status == 125 and "too long to be typed" in err, err)
+    status, _, err = execute()
+    require(status == 125 and "use anykvm console e" in err, err)
+    # Somebody is there who is no shell.
+    type_at_console("sh -c 'while :; do printf \"debian login: \"; read x; done'\n")
+    status, _, err = execute("true")
+    require(status == 125 and "asks for a login: log in there first, with anykvm console e" in err,
+            err)
+    context.anykvm("kill", "e")
+
+
 # ---------------------------------------------------------------------------- memory, watchdog
 
 def shared_memory(pid):
@@ -403,7 +482,8 @@ def watchdog(context):
 
 # ---------------------------------------------------------------------------- main
 
-CASES = (files, archive, build, operations, confinement, vsock, channels, balloon, watchdog)
+CASES = (files, archive, build, operations, confinement, vsock, channels, commands, balloon,
+         watchdog)
 
 
 def main():
