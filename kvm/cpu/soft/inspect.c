@@ -79,14 +79,16 @@ static void show_code(const u8 *code, size_t n, u32 bits, u64 addr)
 	}
 }
 
-void soft_show_translation(struct x86_cpu *c, const struct soft_block *b, const u8 *code, size_t size,
+void soft_show_translation(struct x86_cpu *c, struct soft_block *const *parts, u32 n, const u8 *code, size_t size,
 			   const u8 *cold, size_t cold_size)
 {
 	struct soft_vcpu *s = c->soft;
-	u32 bits = bits_of(soft_block_mode(b));
+	u64 page = c_rip(c) & PAGE_MASK;
+	u32 bits = bits_of(c->mode);
 
 	s->stats.translations++;
-	s->stats.guest_bytes += b->bytes;
+	for (u32 k = 0; k < n; k++)
+		s->stats.guest_bytes += parts[k]->bytes;
 	s->stats.host_bytes += size + cold_size;
 	/* The same code may run at other addresses too; this is the first. */
 	os_perf_map_add(code, size, "guest%s:%llx", bits == 64 ? "" : bits == 32 ? "32" : "16",
@@ -94,8 +96,11 @@ void soft_show_translation(struct x86_cpu *c, const struct soft_block *b, const 
 	os_perf_map_add(cold, cold_size, "guest-cold:%llx", (unsigned long long)c_rip(c));
 	if (likely(!(s->trace & SOFT_TRACE_TRANSLATE)))
 		return;
-	os_show("vcpu%u: %u instructions, %u bits:", c->vcpu->id, b->n, bits);
-	show_code(soft_block_bytes(b), b->bytes, bits, c_rip(c));
+	for (u32 k = 0; k < n; k++) {
+		os_show("vcpu%u: %u instructions, %u bits:", c->vcpu->id, parts[k]->n, bits);
+		show_code(soft_block_bytes(parts[k]), parts[k]->bytes, bits,
+			  page + (soft_block_host(parts[k]) & ~PAGE_MASK));
+	}
 	os_show("vcpu%u: became %zu bytes:", c->vcpu->id, size);
 	show_code(code, size, 64, (u64)code);
 	os_show("vcpu%u: and %zu bytes off the straight way:", c->vcpu->id, cold_size);

@@ -74,8 +74,9 @@ static inline u64 soft_stats_clock(const struct soft_stats *s)
 /* ---- inspect.c ---- */
 /* Instruction i, at lin, is about to run. */
 void soft_show_insn(struct x86_cpu *c, const struct x86_insn *i, u64 lin);
-/* b, which c_rip is at, was translated to size bytes at code, and cold_size off the straight way. */
-void soft_show_translation(struct x86_cpu *c, const struct soft_block *b, const u8 *code, size_t size,
+/* n blocks, of which c_rip is at the first, were translated together: to size bytes at code, and cold_size off the
+ * straight way. */
+void soft_show_translation(struct x86_cpu *c, struct soft_block *const *parts, u32 n, const u8 *code, size_t size,
 			   const u8 *cold, size_t cold_size);
 
 #endif

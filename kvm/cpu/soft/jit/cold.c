@@ -10,9 +10,9 @@
 #include "kvm/x86/hostop.h"
 
 /* RCX: the block, RAX: `what` about it. Both for a stub. */
-static void say(struct tr *t, u32 what)
+static void say(struct tr *t, const struct soft_block *b, u32 what)
 {
-	e_mov_imm64(&t->e, H_RCX, (u8 *)t->b - soft_icache(t->c)->arena);
+	e_mov_imm64(&t->e, H_RCX, (u8 *)b - soft_icache(t->c)->arena);
 	e_mov_imm64(&t->e, H_RAX, what);
 }
 
@@ -25,7 +25,7 @@ void jit_call_handler(struct tr *t, u32 k, u32 next)
 		flags = true;
 	if (x86_op(i)->attr & X86_A_HOST)
 		flags = x86_op(i)->host & (X86_H_FLAGS | X86_H_RD_FLAGS);
-	say(t, JIT_WHAT(k, next, flags));
+	say(t, t->of[k], JIT_WHAT(t->sub[k], next, flags));
 	e_call_to(&t->e, t->j->call);
 }
 
@@ -33,6 +33,14 @@ void jit_leave(struct tr *t, u32 how)
 {
 	e_mov_imm64(&t->e, H_RAX, how);
 	e_jmp_to(&t->e, t->j->leave);
+}
+
+static void vectors_home(struct tr *t, u32 dirty, bool wide)
+{
+	jit_move_vectors(t, dirty, true);
+	if (wide) {
+		e8(&t->e, 0xc5); e8(&t->e, 0xf8); e8(&t->e, 0x77);	/* vzeroupper */
+	}
 }
 
 static void emit_way(struct tr *t, struct way *w)
@@ -94,7 +102,7 @@ static void emit_ready(struct tr *t, struct ready *r)
 		e_land(e, r->from[n]);
 	to_slot(e, r->flags, &r->redo);
 	jit_move_vectors(t, r->dirty, true);
-	say(t, JIT_WHAT(r->k, r->next, false));
+	say(t, t->of[r->k], JIT_WHAT(t->sub[r->k], r->next, false));
 	e_call_to(e, t->j->ready);
 	jit_move_vectors(t, r->cached, false);
 	if (r->flags & IN_HOST)
@@ -106,24 +114,49 @@ static void emit_edge(struct tr *t, struct edge *d)
 {
 	struct soft_jit *j = t->j;
 	struct emit *e = &t->e;
+	u8 *from = d->from;
 
-	e_land(e, d->from);
+	e_land(e, from);
+	if (d->dirty || d->wide) {
+		vectors_home(t, d->dirty, d->wide);
+		if (d->link) {		/* they go home on the linked way too */
+			from = e_jmp(e);
+			e_land(e, from);
+		}
+	}
 	if (!(d->flags & IN_SLOT))
 		save_flags(e);
-	jit_move_vectors(t, d->dirty, true);
 	if (d->link) {
-		e_mov_imm64(e, H_RDX, (u32)(d->from - j->code.rw) |
+		e_mov_imm64(e, H_RDX, (u32)(from - j->code.rw) |
 				      (d->flags & IN_HOST ? JIT_EDGE_HOST_FLAGS : 0));
-		say(t, d->at);
+		say(t, t->b, d->at);
 	} else {
 		e_mov_imm64(e, H_RAX, d->at);
 	}
 	e_jmp_to(e, d->link ? j->link : j->out);
 }
 
+static void emit_far(struct tr *t, const struct far_branch *b)
+{
+	e_land(&t->e, b->from);
+	vectors_home(t, b->dirty, b->wide);
+	t->k = b->k;
+	t->at = t->start[b->k];
+	t->next = t->at + t->insn[b->k]->len;
+	t->slow = NULL;
+	t->flags = b->flags;
+	flags_to_slot(t);
+	t->flags = IN_SLOT;
+	jit_take_way_to(t, b->at, true, false);
+	if (t->slow)
+		t->slow->end = true;
+}
+
 void jit_emit_cold(struct tr *t)
 {
-	t->dirty = 0;
+	t->dirty = t->cached = 0;
+	for (u32 n = 0; n < t->nr_far; n++)
+		emit_far(t, &t->far[n]);
 	t->flags = IN_SLOT;
 	for (u32 n = 0; n < t->nr_ways; n++)
 		emit_way(t, &t->ways[n]);

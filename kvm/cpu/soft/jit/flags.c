@@ -11,44 +11,40 @@
 
 void jit_redo(struct emit *e, const struct redo *r)
 {
-	u32 w = r->size == 1 ? 0 : 1;
-	struct loc dst = source(r->dst);
-	int src = -1;
+	u32 w = r->size == 1 ? 0 : 1, op;
+	int dst = host_of[r->dst];
 
-	if (r->kind != REDO_SAME && r->kind != REDO_TEST) {
-		e_load(e, 8, H_RAX, dst);
-		dst = loc_reg(H_RAX);
+	if (dst == SPILLED || (r->kind != REDO_SAME && r->kind != REDO_TEST)) {
+		e_load(e, 8, H_RAX, source(r->dst));
+		dst = H_RAX;
 	}
-	if (r->kind == REDO_RESULT) {
-		e_op(e, 0x84 | w, r->size, H_RAX, dst);
-		return;
-	}
-	if (r->kind == REDO_NEG) {
-		e_op(e, 0xf6 | w, r->size, 3, dst);
-		e_op(e, 0xf6 | w, r->size, 3, dst);
-		return;
-	}
-	if (r->src != X86_REG_ZERO) {
-		src = host_of[r->src];
-		if (src == SPILLED) {
-			src = H_RCX;
-			e_load(e, 8, src, spill(r->src));
-		}
-	}
-	if (r->kind == REDO_TEST) {
-		e_op(e, (src < 0 ? 0xf6 : 0x84) | w, r->size, max(src, 0), dst);
-		if (src < 0)
+	switch (r->kind) {
+	case REDO_RESULT:
+		e_rr(e, 0x84 | w, r->size, dst, dst);
+		break;
+	case REDO_NEG:
+		e_rr(e, 0xf6 | w, r->size, 3, dst);
+		e_rr(e, 0xf6 | w, r->size, 3, dst);
+		break;
+	case REDO_TEST:
+		if (r->src != X86_REG_ZERO) {
+			e_op(e, 0x84 | w, r->size, dst, source(r->src));
+		} else {
+			e_rr(e, 0xf6 | w, r->size, 0, dst);
 			eimm(e, r->imm, r->size);
-		return;
-	}
-	/* Of an addition, the sum minus what was added first, and the other way round. */
-	for (u32 op = r->kind == REDO_INVERSE ? 5 - r->op : r->op; ; op = r->op) {
-		if (src < 0)
-			e_alu_imm(e, op, r->size, dst, r->imm);
-		else
-			e_op(e, op << 3 | w, r->size, src, dst);
-		if (op == r->op)
-			return;
+		}
+		break;
+	default:
+		/* Of an addition, the sum minus what was added first; and the other way round. */
+		op = r->kind == REDO_INVERSE ? 5 - r->op : r->op;
+		for (;; op = r->op) {
+			if (r->src != X86_REG_ZERO)
+				e_op(e, op << 3 | 2 | w, r->size, dst, source(r->src));
+			else
+				e_alu_imm(e, op, r->size, loc_reg(dst), r->imm);
+			if (op == r->op)
+				break;
+		}
 	}
 }
 

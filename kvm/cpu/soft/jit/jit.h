@@ -37,7 +37,7 @@ struct jit_target {
 
 /* Ways: direct branches to other pages. One holds while its key is c->jit.key. */
 #define JIT_WAYS	(1u << 17)
-#define JIT_BLOCK_WAYS	2		/* of one block */
+#define JIT_BLOCK_WAYS	8		/* of what is translated at once */
 
 struct soft_jit {
 	struct os_code code;
@@ -114,8 +114,10 @@ void jit_empty(struct x86_cpu *c, struct soft_jit *j);
 void jit_classify(struct soft_jit *j);
 /* Are there forms of the row that become host code? */
 bool jit_knows_row(const struct soft_jit *j, u32 row);
-/* Emits b's code, of both kinds; false: it did not fit. */
-bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *hot, struct emit *cold, struct soft_block *b);
+/* Emits code of both kinds for b, and for blocks that are translated with it: parts, of which there are as many as it
+ * returns, at most SOFT_BLOCK_MAX. 0: it did not fit. */
+u32 jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *hot, struct emit *cold, struct soft_block *b,
+		   struct soft_block **parts);
 void jit_emit_stubs(struct soft_jit *j, struct emit *e);
 
 /* ---- what translated code calls ---- */

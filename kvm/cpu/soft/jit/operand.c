@@ -137,13 +137,16 @@ static bool groups(const struct tr *t, u32 k, struct group *g)
 /* Those that come after this one with the same base. False: there are none. */
 static bool gather(const struct tr *t, struct group *g)
 {
+	/* Behind a branch: what is only read until there may be a page that is never written. */
+	bool found = false, joint = false;
 	struct group other;
-	bool found = false;
 
 	g->until = t->k;
-	for (u32 k = t->k; k < t->b->n && t->plain[k]; k++) {
+	for (u32 k = t->k; k < t->n && t->plain[k]; k++) {
+		joint |= k > t->k && t->go[k - 1] != GO_OUT;
 		if (k > t->k && groups(t, k, &other) && other.base == g->base &&
-		    max(g->to, other.to) - min(g->from, other.from) <= GROUP_SPAN) {
+		    max(g->to, other.to) - min(g->from, other.from) <= GROUP_SPAN &&
+		    (!joint || g->write || !other.write)) {
 			g->from = min(g->from, other.from);
 			g->to = max(g->to, other.to);
 			g->write |= other.write;

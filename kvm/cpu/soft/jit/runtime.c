@@ -124,18 +124,21 @@ void jit_translate(struct x86_cpu *c, struct soft_block *b)
 {
 	struct soft_vcpu *s = c->soft;
 	struct soft_jit *j = s->jit;
+	struct soft_block *parts[SOFT_BLOCK_MAX];
 	u8 *hot_start = j->code.rw + j->hot, *cold_start = j->code.rw + j->code.size / 2 + j->cold;
 	struct emit hot = { hot_start, hot_start + JIT_BLOCK_ROOM, j->code.rx - j->code.rw };
 	struct emit cold = { cold_start, cold_start + JIT_BLOCK_ROOM, j->code.rx - j->code.rw };
+	u32 nr_parts;
 
 	if (max(j->hot, j->cold) + JIT_BLOCK_ROOM > j->code.size / 2 || soft_icache_full(s, 2 * JIT_BLOCK_ROOM) ||
 	    j->nr_ways + JIT_BLOCK_WAYS > JIT_WAYS) {
 		soft_icache_drop_all(c);
 		return;
 	}
-	if (!jit_emit_block(c, j, &hot, &cold, b))
+	nr_parts = jit_emit_block(c, j, &hot, &cold, b, parts);
+	if (!nr_parts)
 		return;
-	soft_show_translation(c, b, hot_start + hot.to_rx, hot.p - hot_start, cold_start + cold.to_rx, cold.p - cold_start);
+	soft_show_translation(c, parts, nr_parts, hot_start + hot.to_rx, hot.p - hot_start, cold_start + cold.to_rx, cold.p - cold_start);
 	j->hot += ALIGN_UP((size_t)(hot.p - hot_start), 16);
 	j->cold += cold.p - cold_start;
 }

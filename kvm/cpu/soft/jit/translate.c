@@ -136,7 +136,17 @@ static u8 *translated(struct tr *t, u32 at, bool host_flags)
 
 void jit_unlinked(struct tr *t, u8 *jump, u32 at, bool link)
 {
-	t->edges[t->nr_edges++] = (struct edge){ jump, at, t->dirty, t->flags, link };
+	t->edges[t->nr_edges++] = (struct edge){ jump, at, t->dirty, t->wide && t->cached, t->flags, link };
+}
+
+/* Jumps out to `at`, where somebody wants something. RCX is lost, flags are not. */
+static void look_up(struct tr *t, u32 at)
+{
+	struct emit *e = &t->e;
+
+	e_load(e, 4, H_RCX, C(attention));
+	e8(e, 0xe3); e8(e, 5);			/* jrcxz: over the jump */
+	jit_unlinked(t, e_jmp(e), at, false);
 }
 
 /* Jumps (cc: 16 for always) to a place in this page. Backwards it first looks whether somebody wants
@@ -156,12 +166,11 @@ static void edge(struct tr *t, u32 cc, u32 at)
 			over = e_jcc(e, cc ^ 1);
 			cc = 16;
 		}
-		e_load(e, 4, H_RCX, C(attention));
-		e8(e, 0xe3); e8(e, 5);			/* jrcxz: over the jump */
-		jit_unlinked(t, e_jmp(e), at, false);
+		look_up(t, at);
 	}
 	jump = cc < 16 ? e_jcc(e, cc) : e_jmp(e);
-	to = translated(t, at, host_flags);
+	/* On the way, vector registers may have to go home. */
+	to = t->dirty || (t->wide && t->cached) ? NULL : translated(t, at, host_flags);
 	if (to)
 		e_patch(e, jump, to);
 	else
@@ -183,10 +192,8 @@ static void edge_again(struct tr *t, u32 cc)
 		flags_to_slot(t);
 	over = e_jcc(e, cc ^ 1);
 	t->dirty = t->loop_written;
-	e_load(e, 4, H_RCX, C(attention));
-	e8(e, 0xe3); e8(e, 5);			/* jrcxz: over the jump */
 	flags = t->flags;
-	jit_unlinked(t, e_jmp(e), soft_block_host(t->b) & ~PAGE_MASK, false);
+	look_up(t, t->start[0]);
 	e_jmp_to(e, t->again);
 	e_land(e, over);
 	t->flags = flags;
@@ -221,11 +228,7 @@ static void page_plus(struct tr *t, int dst, s32 at)
 
 static void push_return(struct tr *t);
 
-/*
- * Goes on, or calls, in another page: at, from this page's start. A branch's handler does it where the target is not
- * known; what is no branch runs off the page's end, and then the loop knows the way. The flags are in the slot.
- */
-static void take_way(struct tr *t, s32 at, bool branch, bool call)
+void jit_take_way_to(struct tr *t, s32 at, bool branch, bool call)
 {
 	struct soft_jit *j = t->j;
 	struct emit *e = &t->e;
@@ -262,7 +265,7 @@ static void go_on(struct tr *t, s32 at, bool branch)
 	}
 	flags_to_slot(t);
 	t->flags = IN_SLOT;
-	take_way(t, at, branch, false);
+	jit_take_way_to(t, at, branch, false);
 }
 
 /* An instruction that made the flags: can it be done again? */
@@ -784,7 +787,7 @@ static u32 run_of(const struct tr *t, const struct kind_of *kd)
 {
 	u32 n = 0;
 
-	for (u32 k = t->k; k < t->b->n && n < 8; k++, n++) {
+	for (u32 k = t->k; k < t->n && n < 8; k++, n++) {
 		const struct x86_insn *i = jit_insn(t, k);
 
 		if (kd[n].kind != kd->kind || (i->flags & X86_I_MEM) || i->rm == X86_RSP)
@@ -829,17 +832,46 @@ static void push_return(struct tr *t)
 	move_rsp(t, -(s32)t->word);
 }
 
+static void branch_far(struct tr *t, u32 cc, s32 at)
+{
+	t->far[t->nr_far++] = (struct far_branch){ e_jcc(&t->e, cc), at, t->k, t->dirty, t->wide && t->cached, t->flags };
+}
+
+/* A branch in the middle: what goes the other way leaves. */
+static void emit_joint(struct tr *t, const struct kind_of *kd, s32 to)
+{
+	bool taken = t->go[t->k] == GO_TAKEN;
+
+	if (kd->kind == K_JCC) {
+		flags_to_host(t);
+		if (taken)
+			edge(t, kd->arg ^ 1, t->next);
+		else if (to >= 0 && to < (s32)PAGE_SIZE)
+			edge(t, kd->arg, to);
+		else
+			branch_far(t, kd->arg, to);
+	}
+	if (taken && to <= (s32)t->at) {
+		if (!(t->flags & IN_SLOT))
+			flags_to_host(t);
+		look_up(t, to);
+	}
+}
+
 static void emit_branch(struct tr *t, const struct x86_insn *i, const struct kind_of *kd)
 {
 	s32 to = (s32)(s64)i->imm + (s32)t->next;
 	bool near = to >= 0 && to < (s32)PAGE_SIZE;
 	struct emit *e = &t->e;
-	u8 *taken;
 
 	/* What the others move is part of what can be done again. */
 	if (kd->kind != K_JCC && kd->kind != K_JMP_J && t->redo.kind) {
 		flags_to_slot(t);
 		t->redo.kind = REDO_NONE;
+	}
+	if (t->go[t->k] != GO_OUT) {
+		emit_joint(t, kd, to);
+		return;
 	}
 	if (t->again) {
 		flags_to_host(t);
@@ -859,13 +891,8 @@ static void emit_branch(struct tr *t, const struct x86_insn *i, const struct kin
 			edge(t, kd->arg, to);
 			go_on(t, t->next, false);
 		} else {
-			u8 flags = t->flags;
-
-			taken = e_jcc(e, kd->arg);
+			branch_far(t, kd->arg, to);
 			go_on(t, t->next, false);
-			e_land(e, taken);
-			t->flags = flags;
-			go_on(t, to, true);
 		}
 		break;
 	case K_CALL_J:
@@ -876,7 +903,7 @@ static void emit_branch(struct tr *t, const struct x86_insn *i, const struct kin
 		}
 		flags_to_slot(t);
 		t->flags = IN_SLOT;
-		take_way(t, to, true, true);
+		jit_take_way_to(t, to, true, true);
 		break;
 	case K_RET:
 		e_load(e, t->word, H_RDX, stack(t, 0, false));
@@ -1123,15 +1150,18 @@ static void emit_insn(struct tr *t, const struct x86_insn *i, const struct kind_
 	}
 }
 
-/* Is the block a loop, from its last instruction to its first, that keeps vector registers all the way? */
+/* Where instruction k, a direct branch, leads: an offset from the page's start. */
+static s32 branch_target(const struct tr *t, u32 k)
+{
+	return t->start[k] + t->insn[k]->len + (s32)(s64)t->insn[k]->imm;
+}
+
+/* Is it a loop, from the last instruction to the first, that keeps vector registers all the way? */
 static bool vector_loop(struct tr *t, const struct kind_of *kd)
 {
-	const struct soft_block *b = t->b;
-	const struct x86_insn *last = jit_insn(t, b->n - 1);
-
-	if (kd[b->n - 1].kind != K_JCC || (s64)last->imm != -(s64)b->bytes)
+	if (kd[t->n - 1].kind != K_JCC || branch_target(t, t->n - 1) != t->start[0])
 		return false;
-	for (u32 k = 0; k < b->n; k++) {
+	for (u32 k = 0; k < t->n; k++) {
 		if (kd[k].kind == K_CALL || kd[k].kind == K_VZEROUPPER)
 			return false;
 		if (kd[k].kind != K_VECTOR)
@@ -1205,6 +1235,11 @@ static void describe(struct tr *t, u32 k, const struct kind_of *kd)
 	case K_NOP: case K_VZEROUPPER: case K_CARRY:
 		ok = false;
 		break;
+	case K_JCC: case K_JMP_J:
+		if (t->go[k] == GO_OUT)
+			return;
+		ok = false;
+		break;
 	case K_PUSH_E: case K_PUSH_I:
 		ok = false;
 		writes = BIT(X86_RSP);
@@ -1231,7 +1266,76 @@ static void describe(struct tr *t, u32 k, const struct kind_of *kd)
 	t->writes[k] = writes;
 }
 
-bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *hot, struct emit *cold, struct soft_block *b)
+/* ---- blocks that are translated together ---- */
+
+static void append(struct tr *t, struct soft_block *b)
+{
+	u32 at = soft_block_host(b) & ~PAGE_MASK;
+
+	for (u32 k = 0; k < b->n; k++, t->n++) {
+		t->insn[t->n] = soft_block_insn(soft_icache(t->c), b, k);
+		t->of[t->n] = b;
+		t->sub[t->n] = k;
+		t->start[t->n] = at;
+		t->go[t->n] = GO_OUT;
+		at += t->insn[t->n]->len;
+	}
+}
+
+/* A block of this page that has run nearly as often as the first, and is neither translated nor part of this. */
+static struct soft_block *follower(struct tr *t, s32 at)
+{
+	struct soft_block *b;
+
+	if (at < 0 || at >= (s32)PAGE_SIZE)
+		return NULL;
+	for (u32 k = 0; k < t->n; k++)
+		if (t->start[k] == at)
+			return NULL;
+	b = soft_icache_peek(soft_icache(t->c), t->page + at, t->c->mode);
+	return b && !b->jit_slot && !b->cross && b->runs >= JIT_HOT / 2 && b->runs < JIT_HOT &&
+	       t->n + b->n <= SOFT_BLOCK_MAX ? b : NULL;
+}
+
+/*
+ * A branch in hot code mostly goes one way. What it leads to there is translated with it, block by block, so that
+ * lookups, flags and vector registers are kept across branches, and the code of a path is in one piece. What it
+ * leads to otherwise is an edge. It ends where a loop closes.
+ */
+static void join(struct tr *t, struct soft_block *b)
+{
+	u32 far = 0;
+
+	for (struct soft_block *fall, *taken; b; ) {
+		struct kind_of kd;
+		u32 last, end;
+		s32 to;
+
+		append(t, b);
+		last = t->n - 1;
+		kd = kind_of(t, t->insn[last]);
+		if ((kd.kind != K_JCC && kd.kind != K_JMP_J) || b->cross)
+			return;
+		end = t->start[last] + t->insn[last]->len;
+		to = branch_target(t, last);
+		if (to == t->start[0])
+			return;
+		fall = kd.kind == K_JCC ? follower(t, end) : NULL;
+		taken = end < PAGE_SIZE ? follower(t, to) : NULL;
+		if (taken && (!fall || fall->runs < taken->runs)) {
+			t->go[last] = GO_TAKEN;
+			b = taken;
+			continue;
+		}
+		if (!fall || ((to < 0 || to >= (s32)PAGE_SIZE) && ++far > JIT_BLOCK_WAYS - 2))
+			return;
+		t->go[last] = GO_FALL;
+		b = fall;
+	}
+}
+
+u32 jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *hot, struct emit *cold, struct soft_block *b,
+		   struct soft_block **parts)
 {
 	struct tr t = {
 		.e = *hot, .c = c, .j = j, .b = b, .page = soft_block_host(b) & PAGE_MASK, .half = c_rip(c) >> 63,
@@ -1244,7 +1348,8 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *hot, str
 	struct emit *e = &t.e;
 	u32 n;
 
-	for (int k = b->n - 1; k >= 0; k--) {
+	join(&t, b);
+	for (int k = t.n - 1; k >= 0; k--) {
 		kd[k] = kind_of(&t, jit_insn(&t, k));
 		f[k] = effect_of(jit_insn(&t, k), &kd[k]);
 		describe(&t, k, &kd[k]);
@@ -1256,7 +1361,7 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *hot, str
 			live = false;
 	}
 	/* What the first instruction that cares about flags wants, the block wants. */
-	for (u32 k = 0; k < b->n; k++) {
+	for (u32 k = 0; k < t.n; k++) {
 		if (!f[k].exposes && !f[k].reads && !f[k].writes)
 			continue;
 		slot_first = f[k].exposes && kd[k].kind != K_JCC && kd[k].kind != K_VECTOR &&
@@ -1290,12 +1395,11 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *hot, str
 		t.again_flags = t.flags;
 	}
 
-	t.next = t.at;
-	for (t.k = 0; t.k < b->n; t.k++) {
+	for (t.k = 0; t.k < t.n; t.k++) {
 		const struct x86_insn *i = jit_insn(&t, t.k);
 
-		t.at = t.next;
-		t.next += i->len;
+		t.at = t.start[t.k];
+		t.next = t.at + i->len;
 		t.slow = NULL;
 		n = 1;
 		if (kd[t.k].kind == K_PUSH_E || kd[t.k].kind == K_POP_E)
@@ -1324,13 +1428,17 @@ bool jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *hot, str
 	if (!ended)
 		go_on(&t, t.next, false);
 	if (e->p > e->end)
-		return false;
+		return 0;
 	*hot = t.e;
 	t.e = *cold;
 	jit_emit_cold(&t);
 	if (e->p > e->end)
-		return false;
+		return 0;
 	*cold = t.e;
 	jit_set_entries(j, b, t.entry[0] + e->to_rx, t.entry[1] + e->to_rx);
-	return true;
+	n = 0;
+	for (u32 k = 0; k < t.n; k++)
+		if (!k || t.of[k] != t.of[k - 1])
+			parts[n++] = t.of[k];
+	return n;
 }

@@ -77,15 +77,35 @@ struct edge {			/* a way to another place of the page that is not linked yet, or
 	u8 *from;
 	u16 at;			/* offset in the page */
 	u16 dirty;		/* vector registers that go home on the way */
+	bool wide;		/* VZEROUPPER is due then */
 	u8 flags;
 	bool link;
 };
+
+struct far_branch {		/* a conditional branch to another page, off the straight way */
+	u8 *from;
+	s32 at;
+	u16 k;
+	u16 dirty;
+	bool wide;
+	u8 flags;
+};
+
+/* What becomes of a branch in the middle of what is translated together. */
+enum { GO_OUT, GO_FALL, GO_TAKEN };
 
 struct tr {
 	struct emit e;
 	struct x86_cpu *c;
 	struct soft_jit *j;
-	struct soft_block *b;
+	struct soft_block *b;	/* the first, by which it is entered */
+	/* The instructions, of b and others of its page that are translated together: see join(). */
+	u32 n;
+	const struct x86_insn *insn[SOFT_BLOCK_MAX];
+	struct soft_block *of[SOFT_BLOCK_MAX];	/* each one's block, */
+	u8 sub[SOFT_BLOCK_MAX];			/* number in there, */
+	u16 start[SOFT_BLOCK_MAX];		/* offset in the page, */
+	u8 go[SOFT_BLOCK_MAX];			/* and where it goes on */
 	u64 page;		/* host address */
 	u8 word;		/* bytes of a stack slot and of RIP: 8, in 32-bit mode 4 */
 	u8 half;		/* of the address space, which memory operands are guessed to be in */
@@ -103,11 +123,12 @@ struct tr {
 	u8 denied;		/* X86_DENY_* that are known not to hold */
 	bool x87_masked;	/* all exceptions, now: who wants some, goes on wanting them */
 	bool mxcsr;		/* is known to be the guest's */
-	u32 nr_slow, nr_edges, nr_ready, nr_ways;
+	u32 nr_slow, nr_edges, nr_ready, nr_ways, nr_far;
 	struct way ways[JIT_BLOCK_WAYS];
+	struct far_branch far[JIT_BLOCK_WAYS];
 	struct ready readies[SOFT_BLOCK_MAX];
-	struct slow slows[SOFT_BLOCK_MAX];
-	struct edge edges[10 + SOFT_BLOCK_MAX / 2];
+	struct slow slows[SOFT_BLOCK_MAX + JIT_BLOCK_WAYS];
+	struct edge edges[10 + 2 * SOFT_BLOCK_MAX];
 	struct group groups[GROUPS];
 	u32 nr_groups;
 	/* What operand.c has to know of each instruction for that. */
@@ -122,7 +143,7 @@ struct tr {
 /* Of the block. */
 static inline const struct x86_insn *jit_insn(const struct tr *t, u32 k)
 {
-	return soft_block_insn(soft_icache(t->c), t->b, k);
+	return t->insn[k];
 }
 
 #define BIAS	128		/* RBP points there, for short displacements */
@@ -187,10 +208,10 @@ static inline void load_flags(struct emit *e)
 
 /* ---- flags.c ---- */
 
-/* Makes the flags again. RAX and RCX are lost. */
+/* Makes the flags again. RAX is lost. */
 void jit_redo(struct emit *e, const struct redo *r);
 
-/* From where they are to the slot. RAX, RCX are lost. */
+/* From where they are to the slot. RAX is lost. */
 static inline void to_slot(struct emit *e, u8 flags, const struct redo *r)
 {
 	if (flags & IN_SLOT)
@@ -266,6 +287,9 @@ void jit_call_handler(struct tr *t, u32 k, u32 next);
 void jit_leave(struct tr *t, u32 how);
 /* Emits what was put off. */
 void jit_emit_cold(struct tr *t);
+/* Goes on in another page: at, from this page's start. A branch's handler does it where the target is not
+ * known; what is no branch runs off the page's end, and then the loop knows the way. The flags are in the slot. */
+void jit_take_way_to(struct tr *t, s32 at, bool branch, bool call);
 
 /* ---- operand.c: memory operands ---- */
 
