@@ -379,6 +379,45 @@ static void mark_aliases(struct kvm_memslots *slots, struct kvm_memslot *new)
 	}
 }
 
+/* Marks in `to` what holds code by `from`'s marks. True: there was something to mark. */
+static bool copy_code_bits(struct kvm_memslot *to, const struct kvm_memslot *from)
+{
+	bool any = false;
+	u64 rel;
+
+	for (u64 w = 0; w < (from->npages + 63) / 64; w++) {
+		u64 bits = __atomic_load_n(&from->code[w], __ATOMIC_SEQ_CST);
+
+		for (; bits; bits &= bits - 1) {
+			u64 page = w * 64 + __builtin_ctzll(bits);
+
+			if (!alias_of(to, from->host + page * PAGE_SIZE, &rel) || bit_is_set(to->code, rel))
+				continue;
+			set_code_bit(to, rel);
+			any = true;
+		}
+	}
+	return any;
+}
+
+/*
+ * A page of code that has one more address now has to be known as such by that one too. All code has just been dropped,
+ * but marks stay, and whoever finds one does not ask again: what was made or written since is dropped once more.
+ */
+static void share_code_bits(struct kvm *kvm, struct kvm_memslots *slots, struct kvm_memslot *new)
+{
+	bool any = false;
+
+	for (u32 i = 0; i < slots->count; i++) {
+		struct kvm_memslot *s = slots->slot[i];
+
+		if (s != new && share_pages(s, new))
+			any |= copy_code_bits(new, s) | copy_code_bits(s, new);
+	}
+	if (any)
+		kvm_request_all_and_wait(kvm, KVM_REQ_SLOTS, NULL);
+}
+
 static bool comes_before(const struct kvm_memslot *a, const struct kvm_memslot *b)
 {
 	return a->id >> 16 != b->id >> 16 ? a->id >> 16 < b->id >> 16 : a->base_gfn < b->base_gfn;
@@ -420,6 +459,8 @@ static int swap_slots(struct kvm *kvm, struct kvm_memslot *old, struct kvm_memsl
 	__atomic_store_n(&kvm->slots, to, __ATOMIC_SEQ_CST);
 	kvm_request_all_and_wait(kvm, KVM_REQ_SLOTS, NULL);
 	os_free(from);
+	if (new && new->aliased)
+		share_code_bits(kvm, to, new);
 	return 0;
 }
 

@@ -201,6 +201,8 @@ int x86_inject_events(struct kvm_vcpu *v)
 	bool wants_window = v->kvm->arch.irqchip_mode != KVM_IRQCHIP_KERNEL;
 	int r = 0;
 
+	if (c->ev.triple_fault)
+		return 0;	/* nothing comes behind it */
 	collect_nmis(c);
 	c->event_waiting = false;
 	if (c->lapic) {

@@ -122,6 +122,9 @@ bool apic_local_event(struct x86_lapic *a, u32 lvt_reg)
 	case APIC_DM_FIXED:
 		apic_accept(a, lvt & 0xff, lvt_reg == APIC_LVT0 && (lvt & BIT(15)));
 		return true;
+	case APIC_DM_SMI:
+		kvm_make_request(a->v, KVM_REQ_SMI);
+		return true;
 	case APIC_DM_NMI:
 		x86_queue_nmi(a->v);
 		return true;

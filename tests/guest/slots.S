@@ -114,6 +114,36 @@ slot_alias:
 	IS32(2, %eax)
 	PASS
 
+	/* The second address of the code's page comes later, and goes, and comes back. */
+	.globl	slot_alias_later, slot_aliased
+slot_alias_later:
+	movl	$1, %ebx
+1:	movl	$40, %ecx
+2:	call	slot_aliased
+	cmpl	%ebx, %eax
+	jne	3f
+	decl	%ecx
+	jnz	2b
+	SYNC(1)
+	movl	$10, %ecx
+4:	call	slot_aliased
+	decl	%ecx
+	jnz	4b
+	incl	%ebx
+	movl	%ebx, MOVABLE + 1
+	cmpl	$10, %ebx
+	jne	1b
+	call	slot_aliased
+	IS32(10, %eax)
+	PASS
+3:	movl	%ebx, %ecx
+	FAIL
+	.balign	4096
+slot_aliased:
+	movl	$1, %eax
+	ret
+	.balign	4096
+
 	.globl	slot_adjacent
 slot_adjacent:
 	movabsq	$0x8877665544332211, %rax

@@ -376,6 +376,20 @@ static void alias(void)
 	run_to_pass(vcpu);
 }
 
+static void alias_later(void)
+{
+	struct vcpu *vcpu = guest(0, MODE_LONG, "slot_alias_later");
+	uint8_t *page = memory(vcpu->vm, symbol("slot_aliased"), 0x1000);
+
+	for (int i = 1; i < 10; i++) {
+		run_to_sync(vcpu, 1);
+		if (i > 1)
+			CHECK_EQ(slot(vcpu->vm, 1, MOVABLE, 0, NULL, 0), 0);
+		CHECK_EQ(slot(vcpu->vm, 1, MOVABLE, 0x1000, page, 0), 0);
+	}
+	run_to_pass(vcpu);
+}
+
 /* An access across from one slot into the next, whose host memory is elsewhere. */
 static void adjacent(void)
 {
@@ -467,6 +481,7 @@ const struct test slot_tests[] = {
 	{ "slots", "coalesced", "coalesced MMIO: writes collect in the ring, reads exit",
 	  coalesced },
 	{ "slots", "alias", "two slots of one host memory, with code in it", alias },
+	{ "slots", "alias_later", "another address of a page of code comes while the guest runs", alias_later },
 	{ "slots", "adjacent", "accesses across two slots that are apart in the host", adjacent },
 	{ "slots", "host_code", "code the host changed while the vCPU was out", host_writes_code },
 	{ 0 }
