@@ -58,7 +58,7 @@ static uint64_t some_gpa(struct input *in)
 static const unsigned long system_requests[] = {
 	KVM_GET_API_VERSION, KVM_CHECK_EXTENSION, KVM_GET_VCPU_MMAP_SIZE, KVM_GET_SUPPORTED_CPUID,
 	KVM_GET_EMULATED_CPUID, KVM_GET_MSR_INDEX_LIST, KVM_GET_MSR_FEATURE_INDEX_LIST, KVM_GET_MSRS,
-	KVM_X86_GET_MCE_CAP_SUPPORTED,
+	KVM_X86_GET_MCE_CAP_SUPPORTED, KVM_GET_SUPPORTED_HV_CPUID,
 };
 
 /* Those with pointers in their structs have operations of their own. */
@@ -69,7 +69,7 @@ static const unsigned long vm_requests[] = {
 	KVM_SET_GSI_ROUTING, KVM_SIGNAL_MSI, KVM_GET_IRQCHIP, KVM_SET_IRQCHIP, KVM_CREATE_PIT,
 	KVM_CREATE_PIT2, KVM_GET_PIT, KVM_SET_PIT, KVM_GET_PIT2, KVM_SET_PIT2, KVM_REINJECT_CONTROL,
 	KVM_GET_CLOCK, KVM_SET_CLOCK, KVM_SET_TSC_KHZ, KVM_GET_TSC_KHZ, KVM_CHECK_EXTENSION,
-	KVM_ENABLE_CAP, KVM_CREATE_DEVICE,
+	KVM_ENABLE_CAP, KVM_CREATE_DEVICE, KVM_HYPERV_EVENTFD,
 };
 
 static const unsigned long vcpu_requests[] = {
@@ -302,6 +302,98 @@ static void start_guest(struct state *s)
 	place(&s->vm, some_vcpu(s), mode, flags & 2, take(&s->in, 8));
 }
 
+/* ---- Hyper-V's interfaces ---- */
+
+static unsigned int emit(uint8_t *at, const char *bytes, unsigned int n, uint64_t value, unsigned int size)
+{
+	memcpy(at, bytes, n);
+	memcpy(at + n, &value, size);
+	return n + size;
+}
+
+static uint64_t hyperv_word(struct input *in)
+{
+	switch (pick(in, 4)) {
+	case 0:
+		return take(in, 8);
+	case 1:
+		return take(in, 2);
+	default:
+		return (some_gpa(in) & (pick(in, 4) ? -PAGE : ~0ull)) | pick(in, 2);
+	}
+}
+
+/* A guest that writes MSRs, or makes hypercalls. */
+static void hyperv_code(struct state *s)
+{
+	static const uint16_t calls[] = { 2, 3, 8, 0xb, 0x13, 0x14, 0x15, 0x5c, 0x5d, 0x69, 0x6b };
+	uint8_t *at = ram + GUEST_CODE, *end = ram + GUEST_DATA - 64;
+
+	memset(at, 0xf4, GUEST_DATA - GUEST_CODE);
+	/* Who says what it is may call. */
+	at += emit(at, "\xb9", 1, 0x40000000, 4);
+	at += emit(at, "\xb8", 1, pick(&s->in, 8), 4);
+	at += emit(at, "\x31\xd2\x0f\x30", 4, 0, 0);
+	for (unsigned int n = pick(&s->in, 12); n && at < end; n--) {
+		uint64_t value = hyperv_word(&s->in);
+
+		if (pick(&s->in, 2)) {
+			at += emit(at, "\xb9", 1, 0x40000000 + pick(&s->in, 256) + 256 * (pick(&s->in, 8) == 0), 4);
+			at += emit(at, "\xb8", 1, value, 4);
+			at += emit(at, "\xba", 1, value >> 32, 4);
+			at += emit(at, pick(&s->in, 4) ? "\x0f\x30" : "\x0f\x32", 2, 0, 0);
+		} else {
+			at += emit(at, "\x48\xba", 2, value, 8);
+			at += emit(at, "\x49\xb8", 2, hyperv_word(&s->in), 8);
+			value = calls[pick(&s->in, ARRAY_SIZE(calls))] | (uint64_t)pick(&s->in, 8) << 16;
+			value |= pick(&s->in, 2) ? (uint64_t)pick(&s->in, 4) << 32 : 0;
+			at += emit(at, "\x48\xb9", 2, value, 8);
+			at += emit(at, "\x0f\x01\xd9", 3, 0, 0);
+		}
+	}
+	if (pick(&s->in, 2))
+		emit(at, "\xfb\xf4\xeb\xfd", 4, 0, 0);	/* sleeps for interrupts */
+}
+
+static void hyperv(struct state *s)
+{
+	struct kvm_cpuid2 *c = (void *)scratch, *hv = (void *)(scratch + SCRATCH_SIZE / 2);
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_HYPERV_SYNIC };
+	struct kvm_hyperv_eventfd event = { .conn_id = pick(&s->in, 4) };
+	int n = some_vcpu(s), fd;
+
+	if (!s->vm.nr)
+		return;
+	fd = s->vm.vcpu[n];
+	if (pick(&s->in, 2))
+		cap.cap = KVM_CAP_HYPERV_SYNIC2;
+	anykvm_ioctl(fd, KVM_ENABLE_CAP, &cap);
+	cap.cap = KVM_CAP_HYPERV_ENFORCE_CPUID;
+	cap.args[0] = pick(&s->in, 4) == 0;
+	anykvm_ioctl(fd, KVM_ENABLE_CAP, &cap);
+	c->nent = hv->nent = MAX_CPUID;
+	if (!anykvm_ioctl(fd, KVM_GET_CPUID2, c) && !anykvm_ioctl(fd, KVM_GET_SUPPORTED_HV_CPUID, hv) &&
+	    c->nent + hv->nent <= MAX_CPUID) {
+		/* The first of a kind is the one that counts. */
+		memmove(&c->entries[hv->nent], c->entries, c->nent * sizeof(c->entries[0]));
+		memcpy(c->entries, hv->entries, hv->nent * sizeof(c->entries[0]));
+		c->nent += hv->nent;
+		anykvm_ioctl(fd, KVM_SET_CPUID2, c);
+	}
+	event.fd = s->event[pick(&s->in, EVENTS)];
+	event.flags = pick(&s->in, 4) == 0;
+	anykvm_ioctl(s->vm.fd, KVM_HYPERV_EVENTFD, &event);
+	make_tables(pick(&s->in, 2));
+	hyperv_code(s);
+	place(&s->vm, n, LONG, false, take(&s->in, 8));
+	if (pick(&s->in, 4))
+		set_slot(&s->vm, 0, 0, 0, RAM_SIZE, ram);
+	if (s->runs) {
+		s->runs--;
+		run_guest(&s->vm, n, 1 + pick(&s->in, 20), &s->in);
+	}
+}
+
 static void run_one(struct state *s)
 {
 	if (!s->vm.nr || !s->runs)
@@ -443,7 +535,7 @@ static void operation(struct state *s)
 			add_vcpu(s);
 		break;
 	case 20:
-		switch (pick(&s->in, 3)) {
+		switch (pick(&s->in, 5)) {
 		case 0:
 			msr_filter(s);
 			break;
@@ -452,6 +544,10 @@ static void operation(struct state *s)
 			break;
 		case 2:
 			device_attribute(s);
+			break;
+		case 3:
+		case 4:
+			hyperv(s);
 			break;
 		}
 		break;

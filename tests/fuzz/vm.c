@@ -429,6 +429,10 @@ static void answer(struct kvm_run *run, struct input *in)
 		run->msr.error = (uint8_t)take(in, 1);
 		run->msr.data = take(in, 8);
 		break;
+	case KVM_EXIT_HYPERV:
+		if (run->hyperv.type == KVM_EXIT_HYPERV_HCALL)
+			run->hyperv.u.hcall.result = take(in, 8);
+		break;
 	}
 }
 
