@@ -33,6 +33,15 @@ void *anykvm_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t 
  * Returns 0 or -errno. */
 int anykvm_close(int fd);
 
+/*
+ * A promise: from here on, whoever in this process closes a descriptor of ours, or makes its number stand for something
+ * else (dup2, close_range), does it by anykvm_close or between the two calls below. Then ioctls need not ask the
+ * kernel each time what a number stands for.
+ */
+void anykvm_changes_are_told(void);
+void anykvm_begin_change(int fd);	/* of this number; -1: of any */
+void anykvm_end_change(int fd);		/* by the same argument */
+
 /* Lets go of objects whose last descriptor was closed by other means than anykvm_close. */
 void anykvm_collect(void);
 

@@ -17,6 +17,10 @@ static int anykvm_open(void)
 	return -ENOSYS;
 }
 
+static void anykvm_changes_are_told(void)
+{
+}
+
 static int anykvm_ioctl(int fd, unsigned long request, void *arg)
 {
 	return -ENOTTY;
@@ -70,6 +74,13 @@ static void soft_memory_written(int vm, const struct ram_range *ranges, unsigned
 }
 #endif
 
+/* Nobody here closes a descriptor of the provider's but by its close. */
+static int soft_open(void)
+{
+	anykvm_changes_are_told();
+	return anykvm_open();
+}
+
 static void *soft_mmap(size_t length, int fd, off_t offset)
 {
 	return anykvm_mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset);
@@ -78,7 +89,7 @@ static void *soft_mmap(size_t length, int fd, off_t offset)
 const struct kvm_provider kvm_provider_soft = {
 	.name = "soft",
 	.description = "libanykvm's software processor",
-	.open = anykvm_open,
+	.open = soft_open,
 	.ioctl = anykvm_ioctl,
 #ifdef HAVE_LIBANYKVM
 	.memory_written = soft_memory_written,

@@ -95,8 +95,12 @@ static enum anykvm_kind kind_of(int fd)
 /* A descriptor that the C library has made of another one. */
 static int duplicated(int fd, int copy)
 {
-	if (copy >= 0 && is_maybe(fd))
+	if (copy >= 0 && is_maybe(fd)) {
+		/* Should it have been closed behind our back before. */
+		anykvm_begin_change(copy);
+		anykvm_end_change(copy);
 		set_maybe(copy);
+	}
 	return copy;
 }
 
@@ -162,6 +166,7 @@ static int open_kvm(int flags)
 		fd = ASK(anykvm_open());
 	/* Ours closes itself on exec; the caller may want it otherwise. */
 	if (fd >= 0) {
+		anykvm_changes_are_told();
 		set_maybe(fd);
 		if (!(flags & O_CLOEXEC))
 			ASK(fcntl(fd, F_SETFD, 0));
@@ -387,9 +392,23 @@ PUBLIC int dup(int fd)
 	return duplicated(fd, NEXT(dup)(fd));
 }
 
-/* What the copy takes the place of may have been the last descriptor of an object. */
-static int replaced(int fd, int copy, bool was_maybe)
+/*
+ * What the copy takes the place of may have been the last descriptor of an object. Descriptors that a child of vfork
+ * changes are its own, though it runs these functions in our memory: that costs questions, no more.
+ */
+static bool replace(int copy)
 {
+	bool was_maybe = is_maybe(copy);
+
+	if (was_maybe)
+		anykvm_begin_change(copy);
+	return was_maybe;
+}
+
+static int replaced(int fd, int copy, int wanted, bool was_maybe)
+{
+	if (was_maybe)
+		anykvm_end_change(wanted);
 	if (copy >= 0 && was_maybe && !inside) {
 		int saved = errno;
 
@@ -401,18 +420,35 @@ static int replaced(int fd, int copy, bool was_maybe)
 	return duplicated(fd, copy);
 }
 
+PUBLIC int close_range(unsigned int first, unsigned int last, int flags)
+{
+	int r;
+
+	anykvm_begin_change(-1);
+	r = NEXT(close_range)(first, last, flags);
+	anykvm_end_change(-1);
+	return r;
+}
+
+PUBLIC void closefrom(int first)
+{
+	anykvm_begin_change(-1);
+	NEXT(closefrom)(first);
+	anykvm_end_change(-1);
+}
+
 PUBLIC int dup2(int fd, int copy)
 {
-	bool was_maybe = is_maybe(copy);
+	bool was_maybe = replace(copy);
 
-	return replaced(fd, NEXT(dup2)(fd, copy), was_maybe);
+	return replaced(fd, NEXT(dup2)(fd, copy), copy, was_maybe);
 }
 
 PUBLIC int dup3(int fd, int copy, int flags)
 {
-	bool was_maybe = is_maybe(copy);
+	bool was_maybe = replace(copy);
 
-	return replaced(fd, NEXT(dup3)(fd, copy, flags), was_maybe);
+	return replaced(fd, NEXT(dup3)(fd, copy, flags), copy, was_maybe);
 }
 
 #define DEFINE_FCNTL(name)							\

@@ -21,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -224,6 +225,70 @@ static void test_copies(void **state)
 	assert_error(ioctl(200, KVM_GET_MP_STATE, &mp), ENOTTY);
 	close(200);
 	close(file);
+}
+
+static void mark(int vcpu, unsigned long long mark)
+{
+	struct kvm_regs regs = { .rax = mark, .rflags = 2 };
+
+	assert_int_equal(ioctl(vcpu, KVM_SET_REGS, &regs), 0);
+}
+
+static unsigned long long marked(int vcpu)
+{
+	struct kvm_regs regs = { 0 };
+
+	assert_int_equal(ioctl(vcpu, KVM_GET_REGS, &regs), 0);
+	return regs.rax;
+}
+
+/* What a number was is remembered; whatever gives it another meaning is noticed. */
+static void test_numbers(void **state)
+{
+	int vm[2], vcpu[2] = { vm_with_vcpu(&vm[0]), vm_with_vcpu(&vm[1]) }, n, status;
+	struct kvm_regs regs;
+	pid_t child;
+
+	mark(vcpu[0], 10);
+	mark(vcpu[1], 11);
+	for (int i = 0; i < 6; i++) {
+		assert_int_equal(i & 1 ? dup3(vcpu[i & 1], 300, O_CLOEXEC) : dup2(vcpu[i & 1], 300), 300);
+		assert_int_equal(marked(300), 10 + (i & 1));
+		assert_int_equal(marked(vcpu[i & 1]), 10 + (i & 1));
+	}
+	assert_int_equal(dup2(vm[0], 300), 300);
+	assert_error(ioctl(300, KVM_GET_REGS, &regs), ENOTTY);
+	assert_int_equal(dup2(vcpu[0], 300), 300);
+	assert_int_equal(marked(300), 10);
+	close(300);
+	assert_error(ioctl(300, KVM_GET_REGS, &regs), EBADF);
+
+	n = dup(vcpu[0]);
+	assert_int_equal(marked(n), 10);
+	close(n);
+	assert_int_equal(dup(vcpu[1]), n);
+	assert_int_equal(marked(n), 11);
+	/* Closed behind our back: whoever comes next is asked. */
+	syscall(SYS_close, n);
+	assert_int_equal(fcntl(vcpu[0], F_DUPFD, n), n);
+	assert_int_equal(marked(n), 10);
+	assert_int_equal(close_range(n, n, 0), 0);
+	assert_error(ioctl(n, KVM_GET_REGS, &regs), EBADF);
+
+	/* A child's numbers are its own, though it shares our memory. */
+	assert_int_equal(marked(vcpu[1]), 11);
+	child = vfork();
+	if (!child)
+		_exit(dup2(vcpu[0], vcpu[1]) != vcpu[1]);
+	waitpid(child, &status, 0);
+	assert_int_equal(status, 0);
+	assert_int_equal(marked(vcpu[1]), 11);
+
+	for (int i = 0; i < 2; i++) {
+		close(vcpu[i]);
+		close(vm[i]);
+	}
+	assert_int_equal(mapped_vcpus(), 0);
 }
 
 /* mov $'!', %al; out %al, $0x10; hlt, in real mode at 1000h. */
@@ -476,6 +541,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_ring),
 		cmocka_unit_test(test_other_files),
 		cmocka_unit_test(test_copies),
+		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_guest),
 		cmocka_unit_test(test_fork),
 		cmocka_unit_test(test_exec),

@@ -4,7 +4,8 @@
  *
  * Each is a memfd, so that mmap of a vCPU's simply works, but for one page: anykvm_mmap. Which object a number stands for is asked of
  * the kernel each time (st_dev and st_ino of the file behind it): a number may have been duplicated, or
- * closed behind our back and given to something else, and nobody tells us.
+ * closed behind our back and given to something else, and nobody tells us. Unless somebody does: who closes descriptors
+ * by our leave only (anykvm_changes_are_told) has numbers remembered for ioctls, of which KVM_RUN is asked most.
  *
  * When the last descriptor goes is asked of the kernel too. The file description handed out holds a
  * lock of its own (F_OFD_SETLK), which goes with its last descriptor or mapping, in whatever process
@@ -47,6 +48,7 @@ struct os_fd {
 };
 
 #define BUCKETS	64
+#define KNOWN	1024	/* numbers that are remembered; others are asked for each time */
 
 /* Names of memfds, and how the kernel shows them in /proc/self/fd. */
 #define NAME_PREFIX	"anykvm:"
@@ -59,6 +61,12 @@ static struct {
 	struct os_mutex lock;
 	struct os_fd *bucket[BUCKETS];
 	bool used;			/* there has been an object: before, no descriptor needs to be looked at */
+	bool told;			/* of all changes: what a number was, it is */
+	struct {
+		struct os_fd *f;	/* in the table; NULL: ask */
+		u32 changing;		/* how many threads are giving it another meaning: ask, and remember nothing */
+	} known[KNOWN];
+	u32 changing;			/* the same for all numbers */
 } table;
 
 static struct os_fd **bucket_of(ino_t ino)
@@ -79,20 +87,38 @@ static struct os_fd *find(int fd)
 	return NULL;
 }
 
-static struct os_fd *get(int fd)
+/* With the lock held: what is known of a number from now on. */
+static void remember(int fd, struct os_fd *f)
 {
-	struct os_fd *f;
+	if ((u32)fd < KNOWN)
+		table.known[fd].f = READ_ONCE(table.told) && !table.changing && !table.known[fd].changing ? f : NULL;
+}
+
+static struct os_fd *get_by(int fd, bool memory)
+{
+	struct os_fd *f = NULL;
 	int saved = errno;
 
 	if (!READ_ONCE(table.used))
 		return NULL;
 	os_mutex_lock(&table.lock);
-	f = find(fd);
+	if (memory && (u32)fd < KNOWN)
+		f = table.known[fd].f;
+	if (!f) {
+		f = find(fd);
+		/* A child of vfork, whose descriptors are its own, asks too, in our memory; but not for an ioctl. */
+		remember(fd, memory ? f : NULL);
+	}
 	if (f)
 		f->refs++;
 	os_mutex_unlock(&table.lock);
 	errno = saved;
 	return f;
+}
+
+static struct os_fd *get(int fd)
+{
+	return get_by(fd, false);
 }
 
 static void release(struct os_fd *f)
@@ -139,6 +165,9 @@ static void unhash(struct os_fd *f)
 	while (*link != f)
 		link = &(*link)->next;
 	*link = f->next;
+	for (int i = 0; i < KNOWN; i++)
+		if (table.known[i].f == f)
+			table.known[i].f = NULL;
 	f->open = false;
 	if (ours_is_sane(f))
 		close(f->ours);
@@ -248,6 +277,7 @@ int os_fd_publish(struct os_fd *f, const struct os_fd_ops *ops, void *obj)
 	WRITE_ONCE(table.used, true);
 	f->next = *bucket_of(f->ino);
 	*bucket_of(f->ino) = f;
+	remember(fd, f);
 	os_mutex_unlock(&table.lock);
 	return fd;
 }
@@ -329,7 +359,7 @@ int anykvm_ioctl(int fd, unsigned long request, void *arg)
 	long r;
 
 	user_hold_cancellation((u32)request == KVM_RUN, &state);
-	f = get(fd);
+	f = get_by(fd, true);
 	if (!f) {
 		r = foreign_ioctl(fd, request, arg);
 		goto out;
@@ -389,11 +419,47 @@ int anykvm_close(int fd)
 
 	if (!f)
 		return foreign_kind(fd) == ANYKVM_NONE ? -EBADF : close(fd) ? -errno : 0;
+	anykvm_begin_change(fd);
 	if (close(fd))
 		r = -errno;
+	anykvm_end_change(fd);
 	collect(f);
 	put(f);
 	return r;
+}
+
+/* ---- who tells us ---- */
+
+void anykvm_changes_are_told(void)
+{
+	WRITE_ONCE(table.told, true);
+}
+
+/* A number that is not remembered changes without us. */
+static void change(int fd, s32 threads)
+{
+	if (fd >= KNOWN)
+		return;
+	os_mutex_lock(&table.lock);
+	if (fd >= 0) {
+		table.known[fd].f = NULL;
+		table.known[fd].changing += threads;
+	} else {
+		for (int i = 0; i < KNOWN; i++)
+			table.known[i].f = NULL;
+		table.changing += threads;
+	}
+	os_mutex_unlock(&table.lock);
+}
+
+void anykvm_begin_change(int fd)
+{
+	change(fd, 1);
+}
+
+void anykvm_end_change(int fd)
+{
+	change(fd, -1);
 }
 
 void anykvm_collect(void)
@@ -426,5 +492,10 @@ void user_fd_after_fork(bool child)
 	for (int i = 0; child && i < BUCKETS; i++)
 		for (struct os_fd *f = table.bucket[i]; f; f = f->next)
 			f->foreign = true;
+	/* Who was about to change one is a thread of the parent's. */
+	for (int i = 0; child && i < KNOWN; i++)
+		table.known[i].changing = 0;
+	if (child)
+		table.changing = 0;
 	os_mutex_unlock(&table.lock);
 }
