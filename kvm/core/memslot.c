@@ -411,8 +411,10 @@ static void share_code_bits(struct kvm *kvm, struct kvm_memslots *slots, struct 
 	for (u32 i = 0; i < slots->count; i++) {
 		struct kvm_memslot *s = slots->slot[i];
 
-		if (s != new && share_pages(s, new))
-			any |= copy_code_bits(new, s) | copy_code_bits(s, new);
+		if (s == new || !share_pages(s, new))
+			continue;
+		any |= copy_code_bits(new, s);
+		any |= copy_code_bits(s, new);
 	}
 	if (any)
 		kvm_request_all_and_wait(kvm, KVM_REQ_SLOTS, NULL);
