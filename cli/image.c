@@ -648,7 +648,7 @@ static const struct subcommand subcommands[] = {
 	{ "create", "f:o:b:F:uq", image_create },
 	{ "info", "f:U", image_info },
 	{ "check", "f:r:qU", image_check },
-	{ "convert", "f:O:o:B:F:l:npqU", image_convert },
+	{ "convert", "f:O:o:B:F:l:cm:nWpqU", image_convert },
 	{ "resize", "f:q", image_set_size },
 	{ "snapshot", "f:lc:a:d:qU", image_snapshot },
 	{ "map", "f:U", image_show_map },
@@ -661,6 +661,7 @@ static const struct subcommand subcommands[] = {
 static int set_letter(struct image_args *args, const struct subcommand *sub, int letter)
 {
 	bool snapshot = sub->run == image_snapshot;
+	char *end;
 
 	switch (letter) {
 	case 'f': args->format = optarg; break;
@@ -679,12 +680,23 @@ static int set_letter(struct image_args *args, const struct subcommand *sub, int
 			args->keep = true;
 			break;
 		}
+		if (sub->run == image_convert && letter == 'c') {
+			args->compress = true;
+			break;
+		}
 		if (snapshot)
 			args->action = (char)letter;
 		if (optarg)
 			args->snapshot = strncmp(optarg, "snapshot.name=", 14) ? optarg :
 										 optarg + 14;
 		break;
+	case 'm':
+		args->threads = (unsigned int)strtoul(optarg, &end, 10);
+		if (*optarg < '1' || *optarg > '9' || *end || end - optarg > 2)
+			return cli_fail(&command_image, CLI_USAGE, "convert: -m: '%s' is no number "
+					"of threads: give 1 to 16", optarg);
+		break;
+	case 'W': args->any_order = true; break;
 	case 'r':
 		if (!strcmp(optarg, "leaks"))
 			args->repair = QCOW2_REPAIR_LEAKS;
@@ -783,8 +795,10 @@ const struct command command_image = {
 "  info FILE            say what an image is\n"
 "  check [-r leaks|all] FILE\n"
 "                       find damage in a qcow2 image, and repair it\n"
-"  convert [-O FMT] [-o OPTIONS] [-B BACKING -F FMT] [-l SNAPSHOT] [-n] FROM TO\n"
-"                       copy an image into another format; -n: TO exists already\n"
+"  convert [-O FMT] [-o OPTIONS] [-c] [-m THREADS] [-W] [-B BACKING -F FMT]\n"
+"          [-l SNAPSHOT] [-n] FROM TO\n"
+"                       copy an image into another format; -c: compressed; -m: so many\n"
+"                       pieces at once, 1 to 16; -W: in any order; -n: TO exists already\n"
 "  resize FILE [+|-]SIZE\n"
 "  snapshot [-l | -c NAME | -a NAME | -d NAME] FILE\n"
 "                       list, make, apply or delete a snapshot\n"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * anykvm image: what its two halves share. image.c has what concerns an image's tables (create,
- * info, check, resize, snapshot), image_data.c what goes through its contents.
+ * info, check, resize, snapshot), image_data.c and image_convert.c what goes through its contents.
  */
 #ifndef CLI_IMAGE_H
 #define CLI_IMAGE_H
@@ -22,6 +22,8 @@ struct image_args {
 	const char *snapshot;		/* -l of convert; -c, -a, -d NAME of snapshot */
 	char action;			/* snapshot: l, c, a or d */
 	enum qcow2_repair repair;	/* -r */
+	unsigned int threads;		/* -m; 0: as many as is good */
+	bool compress, any_order;	/* -c, -W of convert */
 	bool json, chain, quiet, progress, unsafe, shrink, strict, keep, existing, no_lock;
 	char **files;
 	int file_count;
@@ -36,6 +38,21 @@ int image_parse_size(const char *text, uint64_t *size);
 /* Makes an image as -f, -o, -b and -F say. Returns an exit status, having complained. */
 int image_make(const char *path, const char *format, const char *options, const char *backing,
 	       const char *backing_format, uint64_t size);
+
+/* Opens an image to read, with -U. Returns an exit status, having complained. */
+int image_open_source(const struct image_args *args, const char *path, const char *format,
+		      struct image **image);
+
+struct progress {
+	uint64_t total;
+	double start, shown;
+	bool always, quiet, any;
+};
+
+/* Nothing is shown before some time, nor where nobody looks, unless -p says so. */
+void progress_start(struct progress *p, const struct image_args *args, uint64_t total);
+void progress_show(struct progress *p, uint64_t done);
+void progress_end(const struct progress *p);
 
 void image_print_json_string(const char *text);
 

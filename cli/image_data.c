@@ -14,54 +14,8 @@
 #include "cli/cli.h"
 
 #define CHUNK		(2u << 20)
-#define SPARSE		4096u		/* zeroes of this length are left out */
-#define PROGRESS_AFTER	2		/* seconds, on a terminal */
 
-struct progress {
-	uint64_t total;
-	double start, shown;
-	bool always, quiet, any;
-};
-
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
-static void progress_start(struct progress *p, const struct image_args *args, uint64_t total)
-{
-	*p = (struct progress){
-		.total = total, .start = now(), .always = args->progress,
-		.quiet = args->quiet || (!args->progress && !isatty(STDERR_FILENO)),
-	};
-}
-
-static void progress_show(struct progress *p, uint64_t done)
-{
-	double time = p->quiet ? 0 : now();
-	int width = 40, filled;
-
-	if (p->quiet || (!p->always && time < p->start + PROGRESS_AFTER) ||
-	    (done < p->total && p->any && time < p->shown + 0.1))
-		return;
-	p->any = true;
-	p->shown = time;
-	filled = p->total ? (int)((double)done / (double)p->total * width) : width;
-	fprintf(stderr, "\r[%.*s%*s] %5.1f %%", filled,
-		"########################################", width - filled, "",
-		p->total ? (double)done * 100 / (double)p->total : 100.0);
-}
-
-static void progress_end(const struct progress *p)
-{
-	if (p->any)
-		fputc('\n', stderr);
-}
-
-static int open_source(const struct image_args *args, const char *path, const char *format,
+int image_open_source(const struct image_args *args, const char *path, const char *format,
 		       struct image **image)
 {
 	struct vmm_error error = { "" };
@@ -69,152 +23,6 @@ static int open_source(const struct image_args *args, const char *path, const ch
 	if (image_open(path, format, args->no_lock ? IMAGE_NO_LOCK : 0, image, &error))
 		return image_failed(&error);
 	return CLI_OK;
-}
-
-/* ------------------------------------------------------------------ convert */
-
-/* Writes what is not zero of a chunk. The target reads as zeroes, unless @existing. */
-static int write_sparse(struct image *to, uint64_t offset, const char *buf, uint64_t length,
-			bool existing)
-{
-	uint64_t at = 0;
-	int ret = 0;
-
-	while (at < length && !ret) {
-		uint64_t end = at;
-		bool zero = buffer_is_zero(buf + at, length - at < SPARSE ? length - at : SPARSE);
-
-		do {
-			end += length - end < SPARSE ? length - end : SPARSE;
-		} while (end < length && buffer_is_zero(buf + end, length - end < SPARSE ?
-							length - end : SPARSE) == zero);
-		if (!zero)
-			ret = image_write(to, offset + at, buf + at, end - at);
-		else if (existing)
-			ret = image_zero(to, offset + at, end - at, true);
-		at = end;
-	}
-	return ret;
-}
-
-/*
- * Copies what @from shows. @only_own: not what comes from the images behind it. Errors of reading
- * go to *@reading.
- */
-static int copy_image(struct image *from, struct image *to, bool only_own, bool existing,
-		      struct progress *p, bool *reading)
-{
-	char *buf = malloc(CHUNK);
-	uint64_t at = 0, left;
-	int ret = buf ? 0 : -ENOMEM;
-
-	while (at < from->size && !ret) {
-		struct image_extent e;
-		unsigned int depth;
-		bool present;
-
-		*reading = true;
-		ret = image_map(from, at, from->size - at, &e, &depth, &present);
-		if (ret)
-			break;
-		if (only_own && (depth || !present)) {
-			at += e.length;
-			continue;
-		}
-		if (e.type == EXTENT_ZERO) {
-			*reading = false;
-			if (existing || only_own)
-				ret = image_zero(to, at, e.length, true);
-			at += e.length;
-			progress_show(p, at);
-			continue;
-		}
-		for (left = e.length; left && !ret;) {
-			uint64_t n = left < CHUNK ? left : CHUNK;
-
-			*reading = true;
-			ret = image_read(from, at, buf, n);
-			if (ret)
-				break;
-			*reading = false;
-			ret = write_sparse(to, at, buf, n, existing || only_own);
-			at += n;
-			left -= n;
-			progress_show(p, at);
-		}
-	}
-	free(buf);
-	return ret;
-}
-
-static int same_file(const char *a, const char *b)
-{
-	struct stat sa, sb;
-
-	return !stat(a, &sa) && !stat(b, &sb) && sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
-}
-
-int image_convert(const struct image_args *args)
-{
-	const char *source, *target, *format = args->output_format ? args->output_format : "raw";
-	struct image *from, *to;
-	struct vmm_error error = { "" };
-	struct progress p;
-	bool reading = false;
-	int ret, status;
-
-	if (args->file_count != 2)
-		return cli_fail(&command_image, CLI_USAGE,
-				"convert: give the image to read and the one to write");
-	source = args->files[0];
-	target = args->files[1];
-	if (!image_format(format))
-		return cli_fail(&command_image, CLI_USAGE,
-				"convert: -O: format '%s' is not known: give raw or qcow2", format);
-	if (same_file(source, target))
-		return cli_fail(&command_image, CLI_USAGE,
-				"convert: %s is both source and target: give another target",
-				source);
-	status = open_source(args, source, args->format, &from);
-	if (status)
-		return status;
-	if (args->snapshot && qcow2_snapshot_view(from, args->snapshot, &error)) {
-		status = image_failed(&error);
-		goto out_from;
-	}
-	if (!args->existing) {
-		status = image_make(target, format, args->options, args->backing,
-				    args->backing_format, from->size);
-		if (status)
-			goto out_from;
-	}
-	if (image_open(target, format, IMAGE_WRITE, &to, &error)) {
-		status = image_failed(&error);
-		goto out_from;
-	}
-	if (to->size < from->size) {
-		status = cli_fail(&command_image, CLI_FAILED,
-				  "convert: %s is smaller than %s: resize it first", target,
-				  source);
-		goto out_to;
-	}
-	progress_start(&p, args, from->size);
-	ret = copy_image(from, to, args->backing != NULL, args->existing, &p, &reading);
-	if (!ret)
-		ret = image_flush(to);
-	progress_end(&p);
-	if (ret)
-		status = cli_fail(&command_image, CLI_FAILED, "convert: %s %s: %s",
-				  reading ? "reading" : "writing", reading ? source : target,
-				  strerror(-ret));
-out_to:
-	ret = image_close(to);
-	if (ret && !status)
-		status = cli_fail(&command_image, CLI_FAILED, "convert: writing %s: %s", target,
-				  strerror(-ret));
-out_from:
-	image_close(from);
-	return status;
 }
 
 /* ------------------------------------------------------------------ compare */
@@ -272,9 +80,9 @@ int image_compare(const struct image_args *args)
 
 	if (args->file_count != 2)
 		return cli_fail(&command_image, CLI_USAGE, "compare: give two images");
-	if (open_source(args, args->files[0], args->format, &a))
+	if (image_open_source(args, args->files[0], args->format, &a))
 		return 2;
-	if (open_source(args, args->files[1], args->backing_format, &b)) {
+	if (image_open_source(args, args->files[1], args->backing_format, &b)) {
 		image_close(a);
 		return 2;
 	}
@@ -357,7 +165,7 @@ int image_show_map(const struct image_args *args)
 
 	if (args->file_count != 1)
 		return cli_fail(&command_image, CLI_USAGE, "map: give one image");
-	status = open_source(args, args->files[0], args->format, &image);
+	status = image_open_source(args, args->files[0], args->format, &image);
 	if (status)
 		return status;
 	if (!args->json)

@@ -149,6 +149,76 @@ def writes(suite, options):
     suite.qemu_img("compare", "-F", "raw", "a.qcow2", "a.raw")
 
 
+def packs(suite, options):
+    """Compressed clusters of ours, by several threads, read and written over by qemu-img."""
+    suite.raw("a.raw", seed=3)
+    suite.raw("b.raw", 3 * MIB + 512, seed=4)
+    extra = ["-o", options] if options else []
+    for name, size in (("a.raw", SIZE), ("b.raw", 3 * MIB + 512)):
+        suite.image("convert", "-c", "-m", "4", "-f", "raw", "-O", "qcow2", *extra, name, "c.qcow2")
+        suite.qemu_img("check", "c.qcow2")
+        suite.qemu_img("compare", "-F", "raw", "c.qcow2", name)
+        suite.image("compare", "-s", "-F", "raw", "c.qcow2", name)
+        same_json(suite, ["check"], "c.qcow2", ["fragmented-clusters"])
+        suite.image("convert", "-c", "-m", "1", "-f", "raw", "-O", "qcow2", *extra, name, "d.qcow2")
+        expect(suite.read("c.qcow2") == suite.read("d.qcow2"), "another file by another number of threads")
+        suite.qemu_img("convert", "-c", "-f", "raw", "-O", "qcow2", *extra, name, "d.qcow2")
+        ours, theirs = (os.stat(suite.path(n)).st_blocks for n in ("c.qcow2", "d.qcow2"))
+        expect(ours <= theirs * 1.1 + 128, f"{ours} blocks, and {theirs} by qemu-img, for {size} bytes")
+    # From compressed to compressed in any order, and over what is there already.
+    suite.image("convert", "-c", "-W", "-O", "qcow2", *extra, "c.qcow2", "e.qcow2")
+    suite.qemu_img("check", "e.qcow2")
+    suite.qemu_img("compare", "-F", "raw", "e.qcow2", "b.raw")
+    suite.image("resize", "-q", "e.qcow2", "4M")
+    suite.image("convert", "-c", "-n", "-f", "raw", "-O", "qcow2", "a.raw", "e.qcow2")
+    suite.qemu_img("check", "e.qcow2")
+    suite.qemu_img("compare", "-F", "raw", "e.qcow2", "a.raw")
+    # Written to and copied again without compression, by both.
+    suite.qemu_img("convert", "-n", "-f", "raw", "-O", "qcow2", "b.raw", "e.qcow2")
+    suite.image("check", "e.qcow2")
+    suite.image("convert", "-n", "-f", "raw", "-O", "qcow2", "a.raw", "e.qcow2")
+    suite.qemu_img("check", "e.qcow2")
+    suite.qemu_img("compare", "-F", "raw", "e.qcow2", "a.raw")
+
+
+def packs_own(suite):
+    """Only what is the image's own, before a backing file; and a snapshot of it."""
+    suite.raw("base.raw", seed=1)
+    suite.image("create", "-q", "-f", "qcow2", "-b", "base.raw", "-F", "raw", "top.qcow2")
+    qemu_io = shutil.which("qemu-io")
+    expect(qemu_io, "no qemu-io beside qemu-img")
+    subprocess.run([qemu_io, "-c", "write -P 7 100k 200k", "-c", "write -z 1M 128k", "-c", "discard 2M 64k",
+                    "-c", "write -P 9 3000k 1k", "top.qcow2"], check=True, capture_output=True, timeout=LIMIT,
+                   cwd=suite.work)
+    suite.qemu_img("convert", "-O", "raw", "top.qcow2", "want.raw")
+    for size in ("64K", "2M", "4K"):
+        suite.image("convert", "-c", "-O", "qcow2", "-o", f"cluster_size={size}", "-B", "base.raw", "-F", "raw",
+                    "top.qcow2", "c.qcow2")
+        suite.qemu_img("check", "c.qcow2")
+        suite.qemu_img("compare", "-F", "raw", "c.qcow2", "want.raw")
+    ours = os.stat(suite.path("c.qcow2")).st_blocks
+    expect(ours * 512 < MIB, f"{ours} blocks for what is the image's own")
+    suite.image("snapshot", "-c", "s", "c.qcow2")
+    suite.image("convert", "-n", "-c", "-f", "raw", "-O", "qcow2", "base.raw", "c.qcow2")
+    suite.qemu_img("check", "c.qcow2")
+    suite.image("snapshot", "-a", "s", "c.qcow2")
+    suite.qemu_img("compare", "-F", "raw", "c.qcow2", "want.raw")
+
+
+def parallel(suite):
+    """Any number of threads makes the same file, with as many holes."""
+    suite.raw("a.raw", 40 * MIB, seed=5)
+    for form in ("raw", "qcow2"):
+        suite.image("convert", "-m", "1", "-f", "raw", "-O", form, "a.raw", "one")
+        for more in (["-m", "2"], ["-m", "16"], []):
+            suite.image("convert", *more, "-f", "raw", "-O", form, "a.raw", "many")
+            expect(suite.read("one") == suite.read("many"), f"{form} with {more}")
+        expect(os.stat(suite.path("many")).st_blocks <= os.stat(suite.path("one")).st_blocks + 64,
+               "the copy has fewer holes")
+        suite.image("convert", "-W", "-m", "8", "-f", "raw", "-O", form, "a.raw", "many")
+        suite.image("compare", "-F", form, "-f", "raw", "a.raw", "many")
+
+
 def maps(suite):
     """What is where, as qemu-img sees it."""
     suite.raw("base.raw", seed=1)
@@ -318,6 +388,11 @@ def mistakes(suite):
             ("no such snapshot", ["snapshot", "-a", "x", "a.qcow2"], 1, "'x'"),
             ("a snapshot of raw", ["snapshot", "-c", "x", "a.raw"], 1, "convert it to qcow2"),
             ("nothing to commit to", ["commit", "a.qcow2"], 1, "not based"),
+            ("threads that are none", ["convert", "-m", "many", "a.raw", "b"], 2, "'many'"),
+            ("too many threads", ["convert", "-m", "17", "a.raw", "b"], 2, "1 to 16"),
+            ("raw, compressed", ["convert", "-c", "a.raw", "b"], 2, "-O qcow2"),
+            ("a data file, compressed", ["convert", "-c", "-O", "qcow2", "-o", "data_file=d", "a.raw", "b"], 1,
+             "data is in a file of its own"),
             ("on itself", ["convert", "a.raw", "a.raw"], 2, "both source and target"),
             ("unknown output", ["info", "--output=xml", "a.raw"], 2, "'xml'"),
             ("unknown letter", ["info", "-z", "a.raw"], 2, "-z")):
@@ -334,6 +409,9 @@ def main():
             suite.case(f"reads qemu-img's: {name}", reads, options, False)
             suite.case(f"reads qemu-img's, compressed: {name}", reads, options, True)
             suite.case(f"qemu-img reads ours: {name}", writes, options)
+            suite.case(f"qemu-img reads ours, compressed: {name}", packs, options)
+        suite.case("compressed, before a backing file", packs_own)
+        suite.case("by many threads", parallel, qemu=False)
         suite.case("map", maps)
         suite.case("chains, rebase, commit", chains)
         suite.case("snapshots", snapshots)

@@ -108,15 +108,29 @@ static uint64_t done[SECTORS], zeroed[SECTORS];
 
 static void use_disk(struct image *image, unsigned int steps, bool snapshots)
 {
-	static uint64_t buf[64 * 64];
+	static uint64_t buf[8192], packed[8192];
 	struct vmm_error error = { "" };
+	struct qcow2 *q = to_qcow2(image);
+	struct qcow2_packer *packer;
 
+	assert_true(q->cluster_size <= sizeof(buf));
+	assert_int_equal(qcow2_packer_create(q, &packer), 0);
 	for (uint64_t number = 1; number <= steps; number++) {
 		uint32_t first = rnd(SECTORS), n = 1 + rnd(64), what = rnd(20);
 
 		if (n > SECTORS - first)
 			n = SECTORS - first;
-		if (what < 12) {
+		if (what < 2 && first * 512ull >= q->cluster_size) {
+			uint64_t at = (first * 512ull) & ~(q->cluster_size - 1);
+			size_t length;
+
+			for (uint64_t i = 0; i < q->cluster_size / 8; i++)
+				buf[i] = number;
+			length = qcow2_pack(packer, buf, packed);
+			assert_int_equal(qcow2_write_packed(image, at, packed, length), 0);
+			for (uint64_t i = 0; i < q->cluster_size / 512; i++)
+				done[at / 512 + i] = number;
+		} else if (what < 12) {
 			for (uint32_t i = 0; i < n * 64; i++)
 				buf[i] = number;
 			assert_int_equal(image_write(image, first * 512ull, buf, n * 512ull), 0);
@@ -142,6 +156,7 @@ static void use_disk(struct image *image, unsigned int steps, bool snapshots)
 			f->at = note_count;
 		}
 	}
+	qcow2_packer_destroy(packer);
 }
 
 /* The file as the disk may have it when the power goes behind note @at. */

@@ -45,7 +45,7 @@ static uint32_t rnd(uint32_t below)
 struct variant {
 	const char *name;
 	unsigned int version, cluster_bits, refcount_order;
-	bool extended, backing, external;
+	bool extended, backing, external, zstd;
 };
 
 static const struct variant variants[] = {
@@ -62,6 +62,8 @@ static const struct variant variants[] = {
 	{ "64 KiB, data file", 3, 16, 4, .external = true },
 	{ "16 KiB, extended, data file", 3, 14, 4, .extended = true, .external = true },
 	{ "32 KiB, 2-bit refcounts", 3, 15, 1 },
+	{ "4 KiB, 1-bit refcounts, zstd", 3, 12, 0, .zstd = true },
+	{ "64 KiB, zstd, backing", 3, 16, 4, .zstd = true, .backing = true },
 };
 
 static bool have_qemu_img(void)
@@ -136,6 +138,7 @@ static void create(const struct variant *v, uint64_t size, uint8_t *contents)
 		.backing = v->backing ? "base.raw" : NULL,
 		.backing_format = v->backing ? "raw" : NULL,
 		.data_file = v->external ? "data.raw" : NULL,
+		.compression_type = v->zstd,
 	};
 	struct vmm_error error = { "" };
 
@@ -245,6 +248,38 @@ static void random_resize(struct world *w)
 		memset(w->now.data + old, 0, MAX_DISK - old);
 }
 
+/* Whole clusters, of which some can be packed and some cannot. */
+static void random_pack(struct world *w)
+{
+	struct qcow2 *q = to_qcow2(w->image);
+	struct qcow2_packer *packer;
+	uint64_t offset, length, step = q->cluster_size;
+	uint8_t *packed;
+
+	pick_range(w, &offset, &length);
+	offset -= offset % step;
+	if (q->external || w->now.size - offset < step || qcow2_packer_create(q, &packer))
+		return;
+	packed = malloc(step);
+	for (unsigned int n = 1 + rnd(4); n && w->now.size - offset >= step; n--, offset += step) {
+		uint32_t kinds = rnd(3) ? 1 + rnd(20) : 256;
+		size_t got;
+
+		for (uint64_t i = 0; i < step; i++)
+			w->buf[i] = (uint8_t)rnd(kinds);
+		got = qcow2_pack(packer, w->buf, packed);
+		assert_true(got < step);
+		if (!got) {
+			assert_int_equal(kinds, 256);
+			continue;
+		}
+		assert_int_equal(qcow2_write_packed(w->image, offset, packed, got), 0);
+		memcpy(w->now.data + offset, w->buf, step);
+	}
+	free(packed);
+	qcow2_packer_destroy(packer);
+}
+
 static void random_step(struct world *w)
 {
 	uint64_t offset, length;
@@ -252,7 +287,10 @@ static void random_step(struct world *w)
 
 	pick_range(w, &offset, &length);
 	switch (rnd(100)) {
-	case 0 ... 54:
+	case 0 ... 6:
+		random_pack(w);
+		break;
+	case 7 ... 54:
 		for (uint64_t i = 0; i < length; i++)
 			w->buf[i] = (uint8_t)rnd(256);
 		assert_int_equal(image_write(w->image, offset, w->buf, length), 0);

@@ -179,6 +179,7 @@ struct qcow2 {
 	uint8_t *meta;
 	uint64_t meta_clusters;	/* bits */
 
+	uint64_t packed_at;	/* behind the compressed cluster written last, in a cluster of the file; or 0 */
 	/* The cluster that was decompressed last. */
 	uint8_t *plain, *packed;
 	uint64_t plain_entry;
@@ -263,6 +264,8 @@ int qcow2_map_write(struct image *image, uint64_t offset, uint64_t length,
 int qcow2_write(struct image *image, uint64_t offset, const void *buf, uint64_t length);
 int qcow2_zero(struct image *image, uint64_t offset, uint64_t length, bool unmap);
 int qcow2_discard(struct image *image, uint64_t offset, uint64_t length);
+/* Writes a whole cluster, @offset being its start, as qcow2_pack() packed it. Not with a data file: -ENOTSUP. */
+int qcow2_write_packed(struct image *image, uint64_t offset, const void *packed, uint64_t length);
 
 /* qcow2_compress.c */
 int qcow2_read_compressed(struct image *image, uint64_t offset, void *buf, uint64_t length);
@@ -270,6 +273,12 @@ int qcow2_read_compressed(struct image *image, uint64_t offset, void *buf, uint6
 void qcow2_compressed_place(const struct qcow2 *q, uint64_t entry, uint64_t *offset,
 			    uint64_t *bytes);
 bool qcow2_can_decompress(unsigned int type);
+/* What packs clusters for an image, for one thread. -ENOTSUP: this build knows nothing of its compression. */
+struct qcow2_packer;
+int qcow2_packer_create(const struct qcow2 *q, struct qcow2_packer **out);
+void qcow2_packer_destroy(struct qcow2_packer *packer);
+/* Packs a cluster into room for one. Returns the length, or 0 where it is no shorter than the cluster. */
+size_t qcow2_pack(struct qcow2_packer *packer, const void *plain, void *packed);
 
 /* qcow2_snapshot.c */
 int qcow2_read_snapshots(struct qcow2 *q, const char *path, struct vmm_error *error);

@@ -459,6 +459,83 @@ int qcow2_write(struct image *image, uint64_t offset, const void *buf, uint64_t 
 	return ret;
 }
 
+/*
+ * Finds room for a compressed cluster: behind the last one, where that is still in its cluster of the file or
+ * goes on in the next, or at the start of a new one. Each cluster of the file counts those in it.
+ */
+static int packed_alloc(struct qcow2 *q, uint64_t length, uint64_t *host)
+{
+	uint64_t at = q->packed_at, room = at ? q->cluster_size - in_cluster(q, at) : 0;
+	uint64_t cluster, got;
+	int ret;
+
+	if (room) {
+		ret = refcount_add(q, cluster_of(q, at), 1);
+		if (ret == -EOVERFLOW)
+			room = 0;
+		else if (ret)
+			return ret;
+	}
+	*host = at;
+	if (room < length) {
+		ret = clusters_alloc(q, 1, true, &cluster, &got);
+		if (room && (ret || cluster != cluster_of(q, at) + 1)) {
+			refcount_add(q, cluster_of(q, at), -1);
+			room = 0;
+		}
+		if (ret)
+			return ret;
+		if (!room)
+			*host = cluster << q->cluster_bits;
+		if ((cluster + 1) << q->cluster_bits > q->file_end) {
+			if (ftruncate(q->fd, (off_t)((cluster + 1) << q->cluster_bits)))
+				return -errno;
+			q->file_end = (cluster + 1) << q->cluster_bits;
+		}
+	}
+	q->packed_at = in_cluster(q, *host + length) ? *host + length : 0;
+	return 0;
+}
+
+int qcow2_write_packed(struct image *image, uint64_t offset, const void *packed, uint64_t length)
+{
+	struct qcow2 *q = to_qcow2(image);
+	unsigned int bits = 62 - (q->cluster_bits - 8), index;
+	struct entry new = { 0 };
+	struct slice *slice;
+	uint64_t host;
+	int ret;
+
+	if (q->external)
+		return -ENOTSUP;
+	if (!(image->flags & IMAGE_WRITE))
+		return -EROFS;
+	if (in_cluster(q, offset) || offset >= image->size || !length || length >= q->cluster_size)
+		return -EINVAL;
+	ret = start_change(q);
+	if (!ret)
+		ret = find_own_entry(q, offset, &slice, &index);
+	if (!ret)
+		ret = packed_alloc(q, length, &host);
+	if (ret)
+		return ret;
+	/* The larger the clusters, the fewer bits are left for the place. */
+	ret = host >> bits ? -EFBIG : image_pwrite(q->fd, packed, length, host);
+	if (!ret)
+		ret = free_entry(q, entry_get(q, slice, index));
+	if (ret) {
+		clusters_free(q, cluster_of(q, host),
+			      cluster_of(q, host + length - 1) - cluster_of(q, host) + 1);
+		return ret;
+	}
+	new.word = L2_COMPRESSED | host |
+		   ((host + length - 1) / 512 - host / 512) << bits;
+	entry_set(q, slice, index, new);
+	/* The entry of one that is gone may have been the same. */
+	q->plain_entry = 0;
+	return 0;
+}
+
 /* ------------------------------------------------------------------ zeroes and discard */
 
 /* Zeroes for a part of a cluster. */

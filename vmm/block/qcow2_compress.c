@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Compressed clusters: raw deflate with a window of 4 KiB, or zstd. A cluster is unpacked whole,
- * and the last one is kept, as its neighbours within it are likely to be read next.
+ * and the last one is kept, as its neighbours within it are likely to be read next. Packing touches
+ * nothing of the image, so that many threads can do it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -132,5 +133,86 @@ int qcow2_read_compressed(struct image *image, uint64_t offset, void *buf, uint6
 		q->plain_entry = entry;
 	}
 	memcpy(buf, q->plain + in_cluster(q, offset), length);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ packing */
+
+struct qcow2_packer {
+	size_t cluster;
+	bool zstd;
+#ifdef HAVE_QCOW2_ZLIB
+	z_stream deflate;
+#endif
+#ifdef HAVE_QCOW2_ZSTD
+	ZSTD_CCtx *context;
+#endif
+};
+
+int qcow2_packer_create(const struct qcow2 *q, struct qcow2_packer **out)
+{
+	struct qcow2_packer *p;
+	bool ready = false;
+
+	if (!qcow2_can_decompress(q->compression_type))
+		return -ENOTSUP;
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	p->cluster = q->cluster_size;
+	p->zstd = q->compression_type;
+#ifdef HAVE_QCOW2_ZSTD
+	if (p->zstd) {
+		p->context = ZSTD_createCCtx();
+		ready = p->context;
+	}
+#endif
+#ifdef HAVE_QCOW2_ZLIB
+	/* The window and the lack of a header are the format's. */
+	if (!p->zstd)
+		ready = deflateInit2(&p->deflate, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -12, 9,
+				     Z_DEFAULT_STRATEGY) == Z_OK;
+#endif
+	if (!ready) {
+		free(p);
+		return -ENOMEM;
+	}
+	*out = p;
+	return 0;
+}
+
+void qcow2_packer_destroy(struct qcow2_packer *p)
+{
+	if (!p)
+		return;
+#ifdef HAVE_QCOW2_ZSTD
+	ZSTD_freeCCtx(p->context);
+#endif
+#ifdef HAVE_QCOW2_ZLIB
+	if (!p->zstd)
+		deflateEnd(&p->deflate);
+#endif
+	free(p);
+}
+
+size_t qcow2_pack(struct qcow2_packer *p, const void *plain, void *packed)
+{
+#ifdef HAVE_QCOW2_ZSTD
+	if (p->zstd) {
+		size_t n = ZSTD_compressCCtx(p->context, packed, p->cluster - 1, plain, p->cluster,
+					     ZSTD_CLEVEL_DEFAULT);
+
+		return ZSTD_isError(n) ? 0 : n;
+	}
+#endif
+#ifdef HAVE_QCOW2_ZLIB
+	deflateReset(&p->deflate);
+	p->deflate.next_in = (Bytef *)plain;
+	p->deflate.avail_in = (uInt)p->cluster;
+	p->deflate.next_out = packed;
+	p->deflate.avail_out = (uInt)p->cluster - 1;
+	if (deflate(&p->deflate, Z_FINISH) == Z_STREAM_END)
+		return p->cluster - 1 - p->deflate.avail_out;
+#endif
 	return 0;
 }

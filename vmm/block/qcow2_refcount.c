@@ -367,6 +367,9 @@ int clusters_free(struct qcow2 *q, uint64_t first, uint64_t count)
 {
 	struct qcow2_freed *freed;
 
+	/* Nothing is to be added to what may become another's. */
+	if (cluster_of(q, q->packed_at) - first < count)
+		q->packed_at = 0;
 	if (q->freed_count) {
 		freed = &q->freed[q->freed_count - 1];
 		if (freed->cluster + freed->count == first) {
