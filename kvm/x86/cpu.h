@@ -151,19 +151,29 @@ struct x86_cpu {
 	u64 lin_mask;			/* ~0 in 64-bit mode, else 0xffffffff */
 	u64 tlb_ctx[2];			/* address space number by bit 63 of the address */
 	struct x86_tlb_entry *tlb;	/* the table of the current access mode */
-	struct x86_jit {		/* the translator's, while its code runs: cpu/soft/jit */
+	struct x86_jit {		/* the translator's, while its code runs: cpu/soft/jit. The first ones are in its reach
+					 * with short displacements */
 		u64 page;		/* linear address of the page that the code is from */
 		u32 flags;		/* arithmetic flags: SF, ZF, AF, PF, CF in bits 15:8, OF in bit 0 */
-		u32 edge, at;
+		u32 at;			/* where the edge leads in the page; */
 		/* Where code is, as far as translated code has looked it up, holds as long as the key does: see
 		 * x86_code_moved. 0: it holds no longer. */
-		u64 key, generation;
+		u64 key;
+		/*
+		 * The page that the stack is in, writable, as long as the TLB would say so too: see x86_stack_moved.
+		 * room: how far into the page an access of up to 8, 64, 512 bytes may begin, plus 1; 0: no
+		 * such page is known.
+		 */
+		u64 stack_page, stack_addend;	/* linear address; host minus linear */
+		u64 stack_room[3];
+		u64 generation;
 		u64 *pages;		/* a bit for each linear page, by hash, that was looked up: X86_CODE_PAGES */
 		struct jit_target *targets;
 		u64 *ways;		/* keys of branches to other pages */
 		u64 addend[4];		/* host minus linear address, of accesses that were looked up together */
 		u64 tmp[3];
-		u32 block;		/* that the edge leaves from: its place in the arena */
+		u32 edge;		/* where in code memory it leaves, */
+		u32 block;		/* and from which block: its place in the arena */
 	} jit;
 	struct x86_segment seg[X86_NR_SEGS];
 	bool careful;			/* running one instruction with all checks: MMIO, ports, stepping */
@@ -256,6 +266,12 @@ static inline void x86_code_moved(struct x86_cpu *c)
 {
 	c->jit.generation++;
 	c->jit.key = 0;
+}
+
+/* The TLB may not say any more what it said of the stack's page, or say it for another access mode. */
+static inline void x86_stack_moved(struct x86_cpu *c)
+{
+	c->jit.stack_room[0] = c->jit.stack_room[1] = c->jit.stack_room[2] = 0;
 }
 
 #define c_rip(c)	((c)->regs[X86_REG_RIP])

@@ -98,6 +98,7 @@ static void recycle(struct x86_cpu *c)
 
 	for (int t = 0; t < X86_NR_TLBS; t++)
 		memset(c->tlbs[t], 0xff, X86_TLB_SIZE * sizeof(struct x86_tlb_entry));
+	x86_stack_moved(c);
 	memset(m->pcid_ctx, 0, sizeof(m->pcid_ctx));
 	memset(m->large_2m, 0, sizeof(m->large_2m));
 	memset(m->by_host, 0, sizeof(m->by_host));
@@ -203,6 +204,7 @@ void x86_tlb_flush_page(struct x86_cpu *c, u64 lin)
 	u32 bit = bloom_bit(lin), first = 0, n = 0;
 	u64 region = 0;
 
+	x86_stack_moved(c);
 	if (m->lower_global && !(lin >> 63)) {
 		x86_tlb_flush_all(c);	/* a global page may be cached under other PCIDs too */
 		return;
@@ -241,6 +243,7 @@ void x86_tlb_flush_page_pcid(struct x86_cpu *c, u64 lin, u16 pcid)
 
 void x86_tlb_drop_writes(struct x86_cpu *c)
 {
+	x86_stack_moved(c);
 	for (int t = 0; t < X86_NR_TLBS; t++)
 		for (u32 k = 0; k < X86_TLB_SIZE; k++)
 			c->tlbs[t][k].wr = TAG_NONE;
@@ -331,6 +334,7 @@ void x86_tlb_drop_host_page(struct x86_cpu *c, const u8 *host)
 
 void x86_tlb_drop_host_writes(struct x86_cpu *c, const u8 *host)
 {
+	x86_stack_moved(c);
 	drop_by_host(c, (u64)host, true);
 }
 
@@ -411,6 +415,7 @@ void x86_mmu_access_mode(struct x86_cpu *c)
 		   (c->debug.control & (KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP));
 	c->tlb = c->tlbs[access_mode(c)];
 	c->jit.key = 0;
+	x86_stack_moved(c);
 	c->tlb_ctx[0] = closed ? CTX_CLOSED : c->mmu->ctx[0];
 	c->tlb_ctx[1] = closed ? CTX_CLOSED : c->mmu->ctx[1];
 }

@@ -60,6 +60,18 @@ static void emit_way(struct tr *t, struct way *w)
 		jit_unlinked(t, e_jmp(e), w->at, false);
 }
 
+static void emit_refill(struct tr *t, struct refill *r)
+{
+	struct emit *e = &t->e;
+
+	e_land(e, r->from);
+	e_lea(e, 8, H_RDX, loc_mem(host_of[X86_RSP], r->disp));
+	e_mov_imm64(e, H_RAX, r->size - 1);
+	e_call_to(e, t->j->stack[t->half][r->write]);
+	e_patch(e, e_jcc(e, 4), r->back);
+	r->slow->from[r->slow->n++] = e_jmp(e);
+}
+
 static void emit_slow(struct tr *t, struct slow *s)
 {
 	struct emit *e = &t->e;
@@ -160,6 +172,8 @@ void jit_emit_cold(struct tr *t)
 	t->flags = IN_SLOT;
 	for (u32 n = 0; n < t->nr_ways; n++)
 		emit_way(t, &t->ways[n]);
+	for (u32 n = 0; n < t->nr_refills; n++)
+		emit_refill(t, &t->refills[n]);
 	for (u32 n = 0; n < t->nr_slow; n++)
 		emit_slow(t, &t->slows[n]);
 	for (u32 n = 0; n < t->nr_ready; n++)

@@ -47,6 +47,7 @@ struct soft_jit {
 	u8 *enter, *leave, *out, *link, *call, *ready;
 	u8 *lookup, *way;
 	u8 *crosses;
+	u8 *stack[2][2];		/* by half of the address space; to write */
 	struct jit_target targets[1 << JIT_TARGET_BITS];
 	const struct x86_insn *insn;	/* that stopped translated code */
 	struct soft_block *from;	/* whose edge was not linked when it was taken; NULL: none */

@@ -74,6 +74,29 @@ static void add_base(struct tr *t, u8 seg)
 	e_op(e, 0x03, t->word, H_RDX, loc_mem(H_RBP, base - BIAS));
 }
 
+/*
+ * The stack is mostly in one page, which is known and writable: one comparison says whether an access is within it.
+ * Otherwise the page becomes the known one, off the straight way, if the TLB has it.
+ */
+static struct loc stack_lookup(struct tr *t, s32 disp, u32 size, bool write)
+{
+	struct emit *e = &t->e;
+	struct refill *r = &t->refills[t->nr_refills++];
+	u32 room = size <= 8 ? 0 : size <= 64 ? 1 : 2;
+	int rsp = host_of[X86_RSP];
+
+	if (disp)
+		e_lea(e, 8, H_RAX, loc_mem(rsp, disp));
+	else
+		e_mov(e, 8, H_RAX, rsp);
+	e_op(e, 0x2b, 8, H_RAX, C(jit.stack_page));
+	e_op(e, 0x3b, 8, H_RAX, loc_mem(H_RBP, (s32)offsetof(struct x86_cpu, jit.stack_room) + 8 * (s32)room - BIAS));
+	*r = (struct refill){ e_jcc(e, 3), disp, size, write, jit_slow(t), NULL };		/* ae */
+	e_load(e, 8, H_RDX, C(jit.stack_addend));
+	r->back = e->p;
+	return loc_sib(rsp, H_RDX, 0, disp);
+}
+
 struct loc jit_lookup(struct tr *t, struct ea a, u32 size, bool write)
 {
 	struct emit *e = &t->e;
@@ -83,6 +106,8 @@ struct loc jit_lookup(struct tr *t, struct ea a, u32 size, bool write)
 	flags_away(t);
 	direct = a.base < 16 && host_of[a.base] != SPILLED && a.index == X86_REG_ZERO &&
 		 a.seg == X86_SEG_FLAT && a.addrsize == 8;
+	if (direct && a.base == X86_RSP && size <= 512 && t->nr_refills < ARRAY_SIZE(t->refills))
+		return stack_lookup(t, a.disp, size, write);
 	if (direct) {
 		m = loc_mem(host_of[a.base], a.disp);
 	} else {

@@ -92,6 +92,51 @@ static void emit_lookup_stub(struct emit *e)
 	e8(e, 0xc3);
 }
 
+/*
+ * RDX: the linear address of an access to the stack, RAX: its bytes minus 1. ZF: it is allowed, RDX is what to add for the
+ * host's address; and if the page is writable, it is the known one from now on. RAX and RCX are lost.
+ */
+static void emit_stack_stub(struct emit *e, u32 half, bool write)
+{
+	/* From where in the page 8, 64 and 512 bytes, or fewer, are within it. */
+	static const u32 room[] = { PAGE_SIZE - 8 + 1, PAGE_SIZE - 64 + 1, PAGE_SIZE - 512 + 1 };
+	u8 *miss, *fixed = NULL;
+
+	e_mov(e, 4, H_RCX, H_RDX);
+	e_op(e, 0xc1, 4, 5, loc_reg(H_RCX));		/* shr ecx, 12 - 5 */
+	e8(e, PAGE_SHIFT - 5);
+	e_alu_imm(e, 4, 4, loc_reg(H_RCX), (X86_TLB_SIZE - 1) << 5);
+	e_op(e, 0x03, 8, H_RCX, C(tlb));
+	e_rr(e, 0x03, 8, H_RAX, H_RDX);
+	e_alu_imm(e, 4, 8, loc_reg(H_RAX), -4096);
+	e_op(e, 0x0b, 8, H_RAX, half ? C(tlb_ctx[1]) : C(tlb_ctx[0]));
+	e_op(e, 0x3b, 8, H_RAX, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, wr)));
+	if (write) {
+		miss = e_jcc(e, 5);
+	} else {
+		fixed = e_jcc(e, 5);
+		e_op(e, 0x3b, 8, H_RAX, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, rd)));
+		miss = e_jcc(e, 5);
+	}
+	e_alu_imm(e, 4, 8, loc_reg(H_RDX), -4096);
+	e_store(e, 8, H_RDX, C(jit.stack_page));
+	e_load(e, 8, H_RDX, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, addend)));
+	e_store(e, 8, H_RDX, C(jit.stack_addend));
+	for (u32 n = 0; n < ARRAY_SIZE(room); n++) {
+		e_op(e, 0xc7, 8, 0, loc_mem(H_RBP, (s32)offsetof(struct x86_cpu, jit.stack_room) + 8 * (s32)n - BIAS));
+		e32(e, room[n]);
+	}
+	e_rr(e, 0x3b, 4, H_RAX, H_RAX);
+	e8(e, 0xc3);
+	if (fixed) {
+		e_land(e, fixed);
+		e_op(e, 0x3b, 8, H_RAX, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, rd)));
+		e_load(e, 8, H_RDX, loc_mem(H_RCX, offsetof(struct x86_tlb_entry, addend)));
+	}
+	e_land(e, miss);
+	e8(e, 0xc3);
+}
+
 void jit_emit_stubs(struct soft_jit *j, struct emit *e)
 {
 	/* int enter(struct x86_cpu *c, void *code); leaves come to j->leave with the result in EAX. */
@@ -131,6 +176,12 @@ void jit_emit_stubs(struct soft_jit *j, struct emit *e)
 	emit_lookup_stub(e);
 	j->way = e->p;
 	emit_call_c(e, (u64)jit_take_way);
+	for (u32 half = 0; half < 2; half++) {
+		for (u32 write = 0; write < 2; write++) {
+			j->stack[half][write] = e->p;
+			emit_stack_stub(e, half, write);
+		}
+	}
 	j->crosses = e->p;
 	emit_call_c(e, (u64)jit_crosses);
 }

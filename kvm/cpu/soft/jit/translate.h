@@ -73,6 +73,15 @@ struct way {			/* a branch to another page whose key does not fit: look it up */
 	u8 *back;
 };
 
+struct refill {			/* an access to a stack page that is not the one that is known */
+	u8 *from;
+	s32 disp;		/* from RSP */
+	u16 size;
+	bool write;
+	struct slow *slow;
+	u8 *back;
+};
+
 struct edge {			/* a way to another place of the page that is not linked yet, or out */
 	u8 *from;
 	u16 at;			/* offset in the page */
@@ -123,11 +132,12 @@ struct tr {
 	u8 denied;		/* X86_DENY_* that are known not to hold */
 	bool x87_masked;	/* all exceptions, now: who wants some, goes on wanting them */
 	bool mxcsr;		/* is known to be the guest's */
-	u32 nr_slow, nr_edges, nr_ready, nr_ways, nr_far;
+	u32 nr_slow, nr_refills, nr_edges, nr_ready, nr_ways, nr_far;
 	struct way ways[JIT_BLOCK_WAYS];
 	struct far_branch far[JIT_BLOCK_WAYS];
 	struct ready readies[SOFT_BLOCK_MAX];
 	struct slow slows[SOFT_BLOCK_MAX + JIT_BLOCK_WAYS];
+	struct refill refills[2 * SOFT_BLOCK_MAX];
 	struct edge edges[10 + 2 * SOFT_BLOCK_MAX];
 	struct group groups[GROUPS];
 	u32 nr_groups;
