@@ -204,6 +204,9 @@ static const struct field ioeventfd_fields[] = {
 	DEC(kvm_ioeventfd, fd), HEX(kvm_ioeventfd, addr), DEC(kvm_ioeventfd, len),
 	HEX(kvm_ioeventfd, datamatch), FLAGS(kvm_ioeventfd, flags, trace_ioeventfd_flags), END
 };
+static const struct field hv_eventfd_fields[] = {
+	HEX(kvm_hyperv_eventfd, conn_id), DEC(kvm_hyperv_eventfd, fd), HEX(kvm_hyperv_eventfd, flags), END
+};
 static const struct field msi_fields[] = {
 	HEX(kvm_msi, address_lo), HEX(kvm_msi, address_hi), HEX(kvm_msi, data), HEX(kvm_msi, flags), END
 };
@@ -378,6 +381,8 @@ static void add_routes(struct trace_call *t, const void *arg)
 		if (e.type == KVM_IRQ_ROUTING_MSI)
 			add(t, ", address=%#x%08x, data=%#x", e.u.msi.address_hi, e.u.msi.address_lo,
 			    e.u.msi.data);
+		if (e.type == KVM_IRQ_ROUTING_HV_SINT)
+			add(t, ", vcpu=%u, sint=%u", e.u.hv_sint.vcpu, e.u.hv_sint.sint);
 		add(t, "}");
 		shown++;
 	}
@@ -451,6 +456,14 @@ static void add_exit(struct trace_call *t, int fd)
 	case KVM_EXIT_HYPERCALL:
 		add(t, ", nr=%llu, %#llx, %#llx, %#llx", run.hypercall.nr, run.hypercall.args[0],
 		    run.hypercall.args[1], run.hypercall.args[2]);
+		break;
+	case KVM_EXIT_HYPERV:
+		if (run.hyperv.type == KVM_EXIT_HYPERV_HCALL)
+			add(t, ", input=%#llx, params=%#llx,%#llx", run.hyperv.u.hcall.input,
+			    run.hyperv.u.hcall.params[0], run.hyperv.u.hcall.params[1]);
+		else if (run.hyperv.type == KVM_EXIT_HYPERV_SYNIC)
+			add(t, ", msr=%#x, control=%#llx, evt_page=%#llx, msg_page=%#llx", run.hyperv.u.synic.msr,
+			    run.hyperv.u.synic.control, run.hyperv.u.synic.evt_page, run.hyperv.u.synic.msg_page);
 		break;
 	case KVM_EXIT_IOAPIC_EOI:
 		add(t, ", vector=%#x", run.eoi.vector);
@@ -538,6 +551,7 @@ static const struct call calls[] = {
 	STRUCT(KVM_IRQ_LINE_STATUS, struct kvm_irq_level, line_fields, line_status_fields),
 	STRUCT(KVM_IRQFD, struct kvm_irqfd, irqfd_fields, NULL),
 	STRUCT(KVM_IOEVENTFD, struct kvm_ioeventfd, ioeventfd_fields, NULL),
+	STRUCT(KVM_HYPERV_EVENTFD, struct kvm_hyperv_eventfd, hv_eventfd_fields, NULL),
 	STRUCT(KVM_SIGNAL_MSI, struct kvm_msi, msi_fields, NULL),
 	STRUCT(KVM_ENABLE_CAP, struct kvm_enable_cap, cap_fields, NULL),
 	STRUCT(KVM_GET_IRQCHIP, struct kvm_irqchip, chip_fields, NULL),
