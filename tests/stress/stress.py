@@ -120,7 +120,7 @@ def soak(tap, args):
     with Guest(args, "round+reset") as console:
         try:
             while time.monotonic() < end:
-                match = console.expect(rb"(?s)([0-9a-f]{64}).*?([0-9a-f]{64}).*?stress: done", 600)
+                match = console.expect(rb"(?s)([0-9a-f]{64}).*?([0-9a-f]{64}).*?stress: done", 1800)
                 sums.add(match[1] + match[2])
                 rounds += 1
                 sizes.append(own_memory(console.pid))
