@@ -23,7 +23,7 @@
 #define CTX_MAX		0xffd		/* 0xffe is CTX_CLOSED; tags of 0xfff are invalid entries' */
 #define CTX_CLOSED	0xffe		/* matches no entry: every access takes the slow path */
 
-#define TAG_NONE	(~0ull)
+#define TAG_NONE	(~0ull)		/* and 0, of an entry never used: contexts are numbered from 1 */
 
 /* Requests after which what was just looked up may no longer hold. */
 #define STALE_REQUESTS	(BIT(KVM_REQ_TLB_FLUSH) | BIT(KVM_REQ_TLB_WRITES) | \
@@ -68,7 +68,7 @@ int x86_mmu_init(struct x86_cpu *c)
 		}
 	}
 	c->tlb = c->tlbs[X86_TLB_SUPER];
-	c->mmu->next_ctx = CTX_MAX;	/* the first flush clears the tables */
+	c->mmu->next_ctx = 1;
 	x86_tlb_flush_all(c);
 	return 0;
 }

@@ -49,7 +49,7 @@ static void soft_vm_destroy(struct kvm *kvm)
 
 static int soft_vcpu_create(struct kvm_vcpu *v)
 {
-	struct soft_vcpu *s = os_alloc(sizeof(*s));
+	struct soft_vcpu *s = os_alloc_large(sizeof(*s));
 	struct soft_vm *vm = v->kvm->cpu;
 	/* Of what both have together: address space only. */
 	size_t most = ALIGN_UP(vm->options.code_cache / 4 * 3, PAGE_SIZE);
@@ -62,7 +62,7 @@ static int soft_vcpu_create(struct kvm_vcpu *v)
 		r = soft_icache_init(&s->icache, vm->options.jit ? most : vm->options.code_cache);
 	if (r) {
 		soft_stats_free(&s->stats);
-		os_free(s);
+		os_free_large(s, sizeof(*s));
 		return r;
 	}
 	v->cpu.soft = s;
@@ -76,7 +76,7 @@ static int soft_vcpu_create(struct kvm_vcpu *v)
 		if (!s->jit) {
 			soft_icache_free(&s->icache);
 			soft_stats_free(&s->stats);
-			os_free(s);
+			os_free_large(s, sizeof(*s));
 			v->cpu.soft = NULL;
 			return -ENOMEM;
 		}
@@ -95,7 +95,7 @@ static void soft_vcpu_destroy(struct kvm_vcpu *v)
 	soft_stats_free(&s->stats);
 	jit_destroy(s->jit);
 	soft_icache_free(&s->icache);
-	os_free(s);
+	os_free_large(s, sizeof(*s));
 	v->cpu.soft = NULL;
 }
 

@@ -45,13 +45,13 @@ void jit_begin(struct soft_jit *j)
 
 struct soft_jit *jit_create(struct x86_cpu *c, size_t size)
 {
-	struct soft_jit *j = os_alloc(sizeof(*j) + x86_optable_size);
+	struct soft_jit *j = os_alloc_large(sizeof(*j) + x86_optable_size);	/* filled as it is used */
 	struct emit e;
 
 	if (!j)
 		return NULL;
 	if (os_code_alloc(&j->code, size)) {
-		os_free(j);
+		os_free_large(j, sizeof(*j) + x86_optable_size);
 		return NULL;
 	}
 	j->cpu = c;
@@ -74,7 +74,7 @@ void jit_destroy(struct soft_jit *j)
 	j->cpu->jit.pages = NULL;
 	os_timer_destroy(&j->tick);
 	os_code_free(&j->code);
-	os_free(j);
+	os_free_large(j, sizeof(*j) + x86_optable_size);
 }
 
 void jit_empty(struct x86_cpu *c, struct soft_jit *j)
