@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "vmm/util.h"
 
 /* qemu-img check's statuses beside CLI_OK and CLI_FAILED. */
 #define CHECK_CORRUPT		2
@@ -101,13 +102,29 @@ static int log2_of(uint64_t value)
 	return value && !(value & (value - 1)) ? __builtin_ctzll(value) : -1;
 }
 
+/* The options of -o, and what is said of values that cannot be. */
+static const struct {
+	const char *name, *values;
+} create_options[] = {
+	{ "cluster_size", "512 to 2M, a power of two" },
+	{ "refcount_bits", "1, 2, 4, 8, 16, 32 or 64" },
+	{ "compat", "0.10 or 1.1" },
+	{ "compression_type", "zlib or zstd" },
+	{ "lazy_refcounts", "on or off" },
+	{ "extended_l2", "on or off" },
+	{ "data_file_raw", "on or off" },
+	{ "data_file", "the name of a file" },
+	{ "backing_file", "the name of a file" },
+	{ "backing_fmt", "raw or qcow2" },
+	{ "preallocation", "off" },
+};
+
 /* One NAME=VALUE of -o. Returns false for a value that cannot be. */
-static bool set_option(struct qcow2_create *o, const char *name, const char *value, bool *known)
+static bool set_option(struct qcow2_create *o, const char *name, const char *value)
 {
 	uint64_t n;
 	int bits;
 
-	*known = true;
 	if (!strcmp(name, "cluster_size")) {
 		bits = image_parse_size(value, &n) ? -1 : log2_of(n);
 		o->cluster_bits = (unsigned int)bits;
@@ -132,17 +149,15 @@ static bool set_option(struct qcow2_create *o, const char *name, const char *val
 		return parse_bool(value, &o->extended_l2);
 	if (!strcmp(name, "data_file_raw"))
 		return parse_bool(value, &o->data_file_raw);
+	if (!strcmp(name, "preallocation"))
+		return !strcmp(value, "off");
 	if (!strcmp(name, "data_file"))
 		o->data_file = value;
 	else if (!strcmp(name, "backing_file"))
 		o->backing = value;
-	else if (!strcmp(name, "backing_fmt"))
-		o->backing_format = value;
-	else if (!strcmp(name, "preallocation"))
-		return !strcmp(value, "off");
 	else
-		*known = false;
-	return true;
+		o->backing_format = value;
+	return *value && (o->backing_format != value || image_format(value));
 }
 
 static int parse_options(struct qcow2_create *o, char *text)
@@ -151,7 +166,7 @@ static int parse_options(struct qcow2_create *o, char *text)
 
 	while ((item = strsep(&text, ","))) {
 		char *value = strchr(item, '=');
-		bool known;
+		size_t i = 0;
 
 		if (!*item)
 			continue;
@@ -159,14 +174,18 @@ static int parse_options(struct qcow2_create *o, char *text)
 			return cli_fail(&command_image, CLI_USAGE,
 					"-o: '%s' has no value: give NAME=VALUE", item);
 		*value++ = 0;
-		if (!set_option(o, item, value, &known))
-			return cli_fail(&command_image, CLI_USAGE,
-					"-o: %s cannot be '%s': see anykvm help image", item,
-					value);
-		if (!known)
+		while (i < ARRAY_SIZE(create_options) && strcmp(create_options[i].name, item))
+			i++;
+		if (i == ARRAY_SIZE(create_options))
 			return cli_fail(&command_image, CLI_USAGE,
 					"-o: there is no option '%s': see anykvm help image", item);
+		if (!set_option(o, item, value))
+			return cli_fail(&command_image, CLI_USAGE, "-o: %s cannot be '%s': give %s",
+					item, value, create_options[i].values);
 	}
+	if (o->data_file_raw && !o->data_file)
+		return cli_fail(&command_image, CLI_USAGE, "-o: data_file_raw says how a data file "
+				"is: give data_file=FILE too");
 	return CLI_OK;
 }
 
@@ -226,6 +245,22 @@ static int make(const char *path, const char *format, const char *options, const
 		o.backing = backing;
 	if (backing_format)
 		o.backing_format = backing_format;
+	if (!strcmp(format, "raw") && options && *options) {
+		status = cli_fail(&command_image, CLI_USAGE,
+				  "-o: a raw image has no options: give qcow2 as its format, or "
+				  "leave -o out");
+		goto out;
+	}
+	if (o.backing_format && !o.backing) {
+		status = cli_fail(&command_image, CLI_USAGE, "there is no backing file for the "
+				  "format %s: give one, or leave its format out", o.backing_format);
+		goto out;
+	}
+	if (o.backing && !*o.backing) {
+		status = cli_fail(&command_image, CLI_USAGE, "the backing file's name is empty: give "
+				  "one, or none");
+		goto out;
+	}
 	if (!strcmp(format, "raw") && o.backing) {
 		status = cli_fail(&command_image, CLI_USAGE,
 				  "a raw image cannot have a backing file: give -f qcow2");
@@ -579,7 +614,7 @@ static int image_set_size(const struct image_args *args)
 		return image_failed(&error);
 	old = image->size;
 	if (*text == '-' && size > old)
-		status = cli_fail(&command_image, CLI_FAILED, "resize: %s is not that large",
+		status = cli_fail(&command_image, CLI_FAILED, "resize: %s is not that large: take less off",
 				  args->files[0]);
 	else if (*text == '-')
 		size = old - size;
@@ -684,6 +719,9 @@ static int set_letter(struct image_args *args, const struct subcommand *sub, int
 			args->compress = true;
 			break;
 		}
+		if (snapshot && args->action && args->action != letter)
+			return cli_fail(&command_image, CLI_USAGE, "snapshot: -%c and -%c are two "
+					"things: give one of -l, -c, -a and -d", args->action, letter);
 		if (snapshot)
 			args->action = (char)letter;
 		if (optarg)

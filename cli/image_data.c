@@ -257,7 +257,8 @@ int image_commit(const struct image_args *args)
 		return image_failed(&error);
 	if (!top->backing_name) {
 		status = cli_fail(&command_image, CLI_FAILED,
-				  "commit: %s is not based on another image", args->files[0]);
+				  "commit: %s is not based on another image: there is nothing to "
+				  "commit to", args->files[0]);
 		goto out;
 	}
 	path = image_relative_path(top->path, top->backing_name);
@@ -350,7 +351,8 @@ int image_rebase(const struct image_args *args)
 		return image_failed(&error);
 	if (top->ops != &qcow2_image_ops) {
 		status = cli_fail(&command_image, CLI_FAILED,
-				  "rebase: a %s image cannot have a backing file",
+				  "rebase: a %s image cannot have a backing file: convert it to "
+				  "qcow2 first",
 				  top->ops->format);
 		goto out;
 	}

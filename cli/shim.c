@@ -149,6 +149,10 @@ static int shim_main(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
 		switch (c) {
 		case TRACE:
+			if (optarg && !*optarg)
+				return cli_fail(&command_shim, CLI_USAGE, "--trace: this is an "
+						"empty name: give --trace=FILE, or --trace for "
+						"standard error");
 			tracing = true;
 			trace = optarg;
 			break;

@@ -196,6 +196,9 @@ static int ssh_main(int argc, char **argv)
 	while ((opt = getopt_long(argc, argv, "+:l:h", options, NULL)) != -1) {
 		switch (opt) {
 		case 'l':
+			if (!*optarg || *optarg == '-')
+				return cli_fail(&command_ssh, CLI_USAGE, "--login: '%s' is no "
+						"user's name: give one, as in root", optarg);
 			user = optarg;
 			break;
 		case 'h':

@@ -169,6 +169,14 @@ BAD_KEYS = (
     ("nets", [{"mtu": 65536}], r"nets\[0\]\.mtu: 65536 is out of range: give 68 to 65535"),
     ("nets", [{"kind": "tap", "ifname": "t", "queues": 0}], r"nets\[0\]\.queues: 0 is out of"),
     ("nets", [{"kind": "tap"}], r"nets\[0\]: no tap device named"),
+    ("nets", [{"restricted": 1}], r"nets\[0\]\.restricted: .*give true or false"),
+    ("nets", [{"kind": "tap", "ifname": 5}], r"nets\[0\]\.ifname: .*give a string"),
+    ("nets", [{"kind": "tap", "bridge": []}], r"nets\[0\]\.bridge: .*give a string"),
+    ("nets", [{"kind": "tap", "fd": 2}], r"nets\[0\]\.fd: 2 is out of range: give 3 to 65535"),
+    ("nets", [{"kind": "socket", "listen": 80}], r"nets\[0\]\.listen: .*give a string"),
+    ("nets", [{"kind": "socket", "connect": ""}], r"nets\[0\]\.connect: .*give a path, or HOST:"),
+    ("nets", [{"kind": "passt", "path": ""}], r"nets\[0\]\.path: .*empty name: give FILE"),
+    ("ports", [{"guest": 22}], r"ports\[0\]: no host named: give PORT"),
     ("ports", ["22"], r"ports\[0\]: '22' is no pair of ports"),
     ("ports", [{"host": 22}], r"ports\[0\]: no guest named: give PORT"),
     ("ports", [{"host": 22, "guest": 22, "address": "::1"}],
@@ -181,6 +189,7 @@ BAD_KEYS = (
     ("vsock", {"cid": 5}, "vsock: no path named: give FILE"),
     ("vsock", {"path": "a", "cid": 1}, r"vsock\.cid: 1 is out of range: give 3 to"),
     ("channels", ["agent"], r"channels\[0\]: 'agent' names no socket: give NAME=FILE"),
+    ("channels", [{"path": "a"}], r"channels\[0\]: no name named: give NAME"),
     ("channels", [{"name": "a"}], r"channels\[0\]: no path named: give FILE"),
     ("channels", [{"name": "", "path": "a"}], r"channels\[0\]: '' cannot be a channel's name"),
     ("balloon", {"size": "1M"}, r"balloon\.size: 1M is less than 2M"),
@@ -244,6 +253,22 @@ def covered(suite):
     tested = {key for key, _, _ in BAD_KEYS} - {"fly"}
     suite.tap.result(keys == tested, "every key has a test of its bad values",
                      [f"only offered: {keys - tested}", f"only tested: {tested - keys}"])
+    # Those of items too: the message about one names it.
+    text = "\n".join(f"{key} {pattern}" for key, _, pattern in BAD_KEYS).replace("\\", "")
+    missing = {(key, inner) for key, inner in item_keys(suite)
+               if not re.search(rf"{key}(\[\d\])?(\.{inner}: |: no {inner} )", text)}
+    suite.tap.result(not missing, "every key of an item has a test of its bad values",
+                     [str(missing)])
+
+
+def item_keys(suite):
+    """Pairs of a key and one of its items' keys."""
+    for line in suite.run("help", "config").stdout.split("\nKeys:\n")[1].splitlines():
+        indent, key = re.match(r"^( +)([a-z][a-z-]*)", line).groups()
+        if len(indent) == 2:
+            parent = key
+        else:
+            yield parent, key
 
 
 def documented(suite, document):
