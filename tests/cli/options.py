@@ -83,7 +83,7 @@ CASES = (
     ("image", "-d", ["snapshot", "-d", "x", "a.qcow2"], "no snapshot 'x'; anykvm image snapshot -l"),
     ("image", "-d", ["commit", "-d", "a.raw"], "a.raw is not based on another image: there is noth"),
     ("image", "-m", ["convert", "-m", "0", "a.raw", "x"], "-m: '0' is no number of threads: give 1"),
-    ("image", "-m", ["convert", "-m", "17", "a.raw", "x"], "-m: '17' is no number .*: give 1 to 16"),
+    ("image", "-m", ["convert", "-m", "17", "a.raw", "x"], "-m: give 1 to 16"),
     ("image", "-W", ["convert", "-Wx", "a.raw", "y"], "there is no option -x: see anykvm help image"),
     ("image", "-n", ["convert", "-n", "a.raw", "missing"], "missing: No such file"),
     ("image", "-r", ["check", "-r", "most", "a.qcow2"], "-r: 'most' is not known: give leaks or all"),
