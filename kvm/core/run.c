@@ -112,6 +112,7 @@ static bool core_exit(struct kvm_vcpu *v)
 
 	if (c->ev.triple_fault) {
 		c->ev.triple_fault = false;
+		x86_shut_down(v);
 		c->halted = false;
 		v->run->exit_reason = KVM_EXIT_SHUTDOWN;
 		return true;

@@ -284,7 +284,7 @@ void x86_reset(struct x86_cpu *c, bool init)
 	c->ev.nmi_masked = false;
 	c->ev.smi_pending = c->ev.smm = c->ev.smm_inside_nmi = false;
 	c->smi_count = 0;
-	c->ev.triple_fault = false;
+	c->ev.triple_fault = c->ev.shutdown = false;
 	memset(&c->io, 0, sizeof(c->io));
 	c->int_shadow = 0;
 	c->halted = false;

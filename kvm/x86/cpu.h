@@ -218,7 +218,7 @@ struct x86_cpu {
 		bool nmi_masked;
 		bool smi_pending;		/* to be taken */
 		bool smm, smm_inside_nmi;	/* in system management mode; and NMIs were masked before */
-		bool triple_fault;
+		bool triple_fault, shutdown;	/* the second: by exceptions, not because something asked for it */
 		bool init_pending, sipi_pending;
 		u8 sipi_vector;
 		bool extint_pending;		/* split irqchip: KVM_INTERRUPT's vector, for LINT0 */

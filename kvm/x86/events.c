@@ -85,6 +85,28 @@ void x86_serve_requests(struct kvm_vcpu *v)
 	kvm_check_request(v, KVM_REQ_UNHALT);
 }
 
+static void init_vcpu(struct kvm_vcpu *v)
+{
+	struct x86_cpu *c = &v->cpu;
+
+	x86_reset(c, true);
+	kvm_pv_reset(v);
+	if (c->lapic)
+		kvm_lapic_reset(v, true);
+	c->halted = false;
+	x86_io_begin(c);
+}
+
+void x86_shut_down(struct kvm_vcpu *v)
+{
+	struct x86_cpu *c = &v->cpu;
+
+	/* Under KVM on AMD's processors the state is lost then, and the vCPU as after INIT; on Intel's it stays. */
+	if (c->ev.shutdown && c->vendor == X86_VENDOR_AMD)
+		init_vcpu(v);
+	c->ev.shutdown = false;
+}
+
 void x86_accept_reset_signals(struct kvm_vcpu *v)
 {
 	struct x86_cpu *c = &v->cpu;
@@ -95,12 +117,7 @@ void x86_accept_reset_signals(struct kvm_vcpu *v)
 		return;
 	}
 	if (atomic_xchg(&c->ev.init_pending, false)) {
-		x86_reset(c, true);
-		kvm_pv_reset(v);
-		if (c->lapic)
-			kvm_lapic_reset(v, true);
-		c->halted = false;
-		x86_io_begin(c);
+		init_vcpu(v);
 		c->mp_state = c->apic_base & X86_APIC_BASE_BSP ? KVM_MP_STATE_RUNNABLE
 							       : KVM_MP_STATE_INIT_RECEIVED;
 	}
@@ -483,7 +500,8 @@ int kvm_x86_get_vcpu_events(struct kvm_vcpu *v, struct kvm_vcpu_events *e)
 	e->smi.latched_init = c->lapic && load_acquire(&c->ev.init_pending);
 	e->flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW | KVM_VCPUEVENT_VALID_SMM;
 	if (v->kvm->arch.triple_fault_event) {
-		e->triple_fault.pending = c->ev.triple_fault;
+		e->triple_fault.pending = c->ev.triple_fault ||
+					  (READ_ONCE(v->requests) & BIT(KVM_REQ_TRIPLE_FAULT));
 		e->flags |= KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
 	}
 	if (payload)
@@ -543,8 +561,10 @@ int kvm_x86_set_vcpu_events(struct kvm_vcpu *v, const struct kvm_vcpu_events *e)
 		if (c->lapic)
 			store_release(&c->ev.init_pending, (bool)e->smi.latched_init);
 	}
-	if (e->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT)
+	if (e->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT) {
+		kvm_check_request(v, KVM_REQ_TRIPLE_FAULT);
 		c->ev.triple_fault = e->triple_fault.pending;
+	}
 	kvm_make_request(v, KVM_REQ_EVENT);
 	return 0;
 }

@@ -20,6 +20,8 @@ bool x86_wakes(struct kvm_vcpu *v);
 void x86_queue_nmi(struct kvm_vcpu *v);
 /* Takes INIT and SIPI, where they are not blocked. */
 void x86_accept_reset_signals(struct kvm_vcpu *v);
+/* The vCPU stops by a triple fault, of which the VMM is about to hear. */
+void x86_shut_down(struct kvm_vcpu *v);
 /* kvm_run's fields that the VMM reads after, and sets before, every KVM_RUN; registers among them, where it
  * wants them there. 0, -EINVAL. v's thread, not entered. */
 int x86_run_begin(struct kvm_vcpu *v);

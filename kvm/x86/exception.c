@@ -438,7 +438,7 @@ static int deliver(struct x86_cpu *c, struct event *ev)
 		if (r != X86_FAULT)
 			break;
 		if (first == DOUBLE_FAULT && classify(c->fault.vector) != BENIGN) {
-			c->ev.triple_fault = true;
+			c->ev.triple_fault = c->ev.shutdown = true;
 			r = X86_EXIT;
 			break;
 		}

@@ -162,10 +162,11 @@ static void change_msr(struct state *s)
 
 static void change_slot(struct state *s)
 {
-	uint32_t slot = pick(&s->in, 5), flags = pick(&s->in, 4);
+	uint32_t slot = pick(&s->in, 10), flags = pick(&s->in, 4);
 	uint64_t size = pick(&s->in, 9) * 8 * PAGE, gpa;
 	uint8_t *host;
 
+	slot = slot < 5 ? slot : 1 << 16 | (slot - 5);	/* the second address space */
 	if (pick(&s->in, 8) == 0)
 		slot = (uint32_t)take(&s->in, 4);
 	gpa = pick(&s->in, 4) ? pick(&s->in, 32) * 4 * PAGE : some_gpa(&s->in) & -PAGE;

@@ -26,8 +26,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (set_slot(&vm, 0, flags & 8 ? KVM_MEM_LOG_DIRTY_PAGES : 0, 0, RAM_SIZE, ram) ||
 	    !vm_add_vcpu(&vm, 0))
 		return -1;
+	if (flags & 32 && !make_smm(&vm))
+		return -1;
 	for (unsigned int i = 0; i < RUNS; i++) {
 		place(&vm, 0, mode, flags & 16, seed);
+		if (flags & 32 && !enter_smm(&vm, 0, seed, &answers))
+			break;
 		/* What has been run for as long as that is translated. */
 		if (!run_guest(&vm, 0, 8, &answers))
 			break;

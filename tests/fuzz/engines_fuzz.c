@@ -101,11 +101,14 @@ static void run_engine(const uint8_t *data, size_t size, bool jit)
 	if (set_slot(&vm, 0, 0, 0, RAM_SIZE, ram) || !vm_add_vcpu(&vm, 0))
 		abort();
 	remove_features(vm.vcpu[0]);
+	if (flags & 32 && !make_smm(&vm))
+		abort();
 	for (int i = 0; i < RUNS; i++) {
 		struct outcome *o = jit ? &other : &results[i];
 
 		place(&vm, 0, mode, flags & 16, seed);
-		o->ended = run_guest(&vm, 0, 8, &answers);
+		o->ended = !(flags & 32) || enter_smm(&vm, 0, seed, &answers);
+		o->ended = o->ended && run_guest(&vm, 0, 8, &answers);
 		if (jit && !results[i].ended)
 			break;
 		if (!o->ended)

@@ -169,6 +169,31 @@ int set_slot(struct vm *vm, uint32_t slot, uint32_t flags, uint64_t gpa, uint64_
 	return anykvm_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &r);
 }
 
+/* ---- system management mode ---- */
+
+#define SMM_ENTRY	0x38000u	/* from SMBASE at power-on */
+#define SMM_MAP		0x3fe00u
+
+bool make_smm(struct vm *vm)
+{
+	static const uint8_t rsm[] = { 0x0f, 0xaa };
+
+	ram[SMM_ENTRY] = 0xf4;
+	memcpy(ram + SMM_ENTRY + 1, ram + GUEST_CODE, 16);
+	memcpy(ram + SMM_ENTRY + 17, rsm, sizeof(rsm));
+	return !set_slot(vm, 1 << 16, 0, 0, RAM_SIZE, ram);
+}
+
+bool enter_smm(struct vm *vm, int n, uint64_t seed, struct input *in)
+{
+	anykvm_ioctl(vm->vcpu[n], KVM_SMI, NULL);
+	if (!run_guest(vm, n, 1, in))
+		return false;
+	for (unsigned int i = seed >> 62; i--; seed *= 0x9e3779b97f4a7c15)
+		ram[SMM_MAP + (seed >> 8) % 512] ^= seed & 1 ? 1u << (seed >> 3 & 7) : seed >> 20;
+	return true;
+}
+
 /* ---- guests ---- */
 
 #define GDT		0x1000u

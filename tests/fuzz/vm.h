@@ -83,6 +83,14 @@ void place(struct vm *vm, int n, enum mode mode, bool user, uint64_t seed);
  * guest would have gone on (the time was over).
  */
 bool run_guest(struct vm *vm, int n, unsigned int exits, struct input *in);
+/*
+ * System management mode for a VM whose slot 0 is the pool: it sees the pool too, and its handler halts, runs the first
+ * bytes of GUEST_CODE and ends in RSM. False: the slot cannot be had.
+ */
+bool make_smm(struct vm *vm);
+/* An SMI for a vCPU that has been placed, up to that HLT; and some of what it saved is changed, as `seed` says. False as
+ * run_guest. */
+bool enter_smm(struct vm *vm, int n, uint64_t seed, struct input *in);
 /* At the end of a thread that has called it. */
 void end_thread(void);
 

@@ -55,6 +55,34 @@ static void triple(void)
 	run_to_exit(vcpu, KVM_EXIT_SHUTDOWN);
 }
 
+/* Not the registers that it had are there then: on AMD's processors they are lost, and the vCPU is as after INIT. */
+static void triple_state(void)
+{
+	struct vcpu *vcpu = guest(0, MODE_LONG, "run_triple");
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_X86_TRIPLE_FAULT_EVENT, .args = { 1 } };
+	struct kvm_vcpu_events e;
+	struct kvm_sregs s;
+
+	if (!vendor_is("AuthenticAMD"))
+		skip("the vendor is not AMD");
+	NEED_CAP(vcpu->vm, KVM_CAP_X86_TRIPLE_FAULT_EVENT);
+	KVM(vcpu->vm->fd, KVM_ENABLE_CAP, &cap);
+	run_to_exit(vcpu, KVM_EXIT_SHUTDOWN);
+	s = sregs_of(vcpu);
+	CHECK_EQ(regs_of(vcpu).rip, 0xfff0);
+	CHECK_EQ(s.cs.selector, 0xf000);
+	CHECK_EQ(s.cs.base, 0xffff0000);
+	CHECK_EQ(s.cr0 & 0x80000001, 0);
+	CHECK_EQ(s.efer, 0);
+	KVM(vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	CHECK_EQ(e.triple_fault.pending, 0);
+	CHECK_EQ(e.exception.injected, 0);
+	CHECK_EQ(e.nmi.masked, 0);
+	/* It can go on from anywhere. */
+	vcpu_start(vcpu, MODE_LONG, "run_hlt");
+	run_to_exit(vcpu, KVM_EXIT_HLT);
+}
+
 static void triple_prot(void)
 {
 	struct vcpu *vcpu = guest(0, MODE_PROT, "run_triple_prot");
@@ -529,6 +557,8 @@ const struct test run_tests[] = {
 	{ "run", "hlt_irqchip", "HLT with the chip in KVM waits there for a line of another thread",
 	  hlt_irqchip },
 	{ "run", "triple_fault", "a triple fault is KVM_EXIT_SHUTDOWN, in long mode", triple },
+	{ "run", "triple_fault_state", "behind it the vCPU is as after INIT, on AMD's processors", triple_state,
+	  .wrong_on_paravirt = "the registers stay as they were" },
 	{ "run", "triple_fault_prot", "and in protected mode", triple_prot },
 	{ "run", "immediate_exit", "with immediate_exit nothing of the guest runs",
 	  immediate_exit },

@@ -618,6 +618,8 @@ static void shutdown_in_smm(void)
 
 	smi(vcpu);
 	run_to_exit(vcpu, KVM_EXIT_SHUTDOWN);
+	/* On AMD's processors the vCPU is as after INIT then. */
+	CHECK_EQ(events_of(vcpu).smi.smm, !vendor_is("AuthenticAMD"));
 }
 
 static void nested(void)
