@@ -166,6 +166,8 @@ struct x86_cpu {
 		 */
 		u64 stack_page, stack_addend;	/* linear address; host minus linear */
 		u64 stack_room[3];
+		/* The host's stack pointer with no guest call on it, and with as many as may be. */
+		u64 host_sp, host_sp_limit;
 		u64 generation;
 		u64 *pages;		/* a bit for each linear page, by hash, that was looked up: X86_CODE_PAGES */
 		struct jit_target *targets;

@@ -72,6 +72,33 @@ static void emit_refill(struct tr *t, struct refill *r)
 	r->slow->from[r->slow->n++] = e_jmp(e);
 }
 
+/* The last call but one, perhaps: somebody called to learn where he is. Else as any indirect branch. */
+static void emit_ret(struct tr *t, struct ret *r)
+{
+	struct emit *e = &t->e;
+	u8 *other;
+
+	e_land(e, r->from);
+	e_op(e, 0x3b, 8, H_RDX, loc_sib(H_RSP, H_NONE, 0, JIT_FRAME + 8));
+	other = e_jcc(e, 5);
+	e_lea(e, 8, H_RSP, loc_sib(H_RSP, H_NONE, 0, JIT_FRAME));
+	jit_move_rsp(t, r->pop);
+	e8(e, 0xc3);
+	e_land(e, other);
+	e_call_to(e, t->j->lookup);
+	e_rr(e, 0x85, 8, H_RAX, H_RAX);
+	r->slow->from[r->slow->n++] = e_jcc(e, 4);
+	jit_move_rsp(t, r->pop);
+	jit_go_to(t);
+}
+
+static void emit_full(struct tr *t, struct full *f)
+{
+	e_land(&t->e, f->from);
+	e_load(&t->e, 8, H_RSP, C(jit.host_sp));
+	e_jmp_to(&t->e, f->back);
+}
+
 static void emit_slow(struct tr *t, struct slow *s)
 {
 	struct emit *e = &t->e;
@@ -172,6 +199,10 @@ void jit_emit_cold(struct tr *t)
 	t->flags = IN_SLOT;
 	for (u32 n = 0; n < t->nr_ways; n++)
 		emit_way(t, &t->ways[n]);
+	if (t->ret.from)
+		emit_ret(t, &t->ret);
+	if (t->full.from)
+		emit_full(t, &t->full);
 	for (u32 n = 0; n < t->nr_refills; n++)
 		emit_refill(t, &t->refills[n]);
 	for (u32 n = 0; n < t->nr_slow; n++)

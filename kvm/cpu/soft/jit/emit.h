@@ -168,6 +168,20 @@ static inline void e_rr(struct emit *e, u32 op, u32 size, int reg, int rm)
 	e_op(e, op, size, reg, loc_reg(rm));
 }
 
+static inline void e_push(struct emit *e, int r)
+{
+	if (r & 8)
+		e8(e, 0x41);
+	e8(e, 0x50 | (r & 7));
+}
+
+static inline void e_pop(struct emit *e, int r)
+{
+	if (r & 8)
+		e8(e, 0x41);
+	e8(e, 0x58 | (r & 7));
+}
+
 /* mov reg, rm and mov rm, reg */
 static inline void e_load(struct emit *e, u32 size, int reg, struct loc rm)
 {
@@ -237,6 +251,13 @@ static inline u8 *e_jmp(struct emit *e)
 	return e->p - 4;
 }
 
+static inline u8 *e_call(struct emit *e)
+{
+	e8(e, 0xe8);
+	e32(e, 0);
+	return e->p - 4;
+}
+
 static inline void e_patch(struct emit *e, u8 *at, const u8 *target)
 {
 	s32 rel = target - (at + 4);
@@ -258,9 +279,7 @@ static inline void e_jmp_to(struct emit *e, const u8 *target)
 
 static inline void e_call_to(struct emit *e, const u8 *target)
 {
-	e8(e, 0xe8);
-	e32(e, 0);
-	e_patch(e, e->p - 4, target);
+	e_patch(e, e_call(e), target);
 }
 
 #endif

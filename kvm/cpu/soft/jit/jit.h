@@ -35,6 +35,13 @@ struct jit_target {
 	u64 unused;			/* 32 bytes */
 };
 
+/*
+ * A guest's call is a call of the host's, so that its processor foresees returns. Its frame on the host's stack, from
+ * the lower end: where translated code goes on, the guest's return address, c->jit.key, which both hold under, and nothing.
+ */
+#define JIT_FRAME	32
+#define JIT_CALLS	256		/* at most; then all are forgotten */
+
 /* Ways: direct branches to other pages. One holds while its key is c->jit.key. */
 #define JIT_WAYS	(1u << 17)
 #define JIT_BLOCK_WAYS	8		/* of what is translated at once */
@@ -45,7 +52,7 @@ struct soft_jit {
 	size_t start, hot, cold;	/* used of either half */
 	/* In the writable mapping. */
 	u8 *enter, *leave, *out, *link, *call, *ready;
-	u8 *lookup, *way;
+	u8 *lookup, *go, *way;
 	u8 *crosses;
 	u8 *stack[2][2];		/* by half of the address space; to write */
 	struct jit_target targets[1 << JIT_TARGET_BITS];

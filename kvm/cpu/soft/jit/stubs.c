@@ -16,13 +16,6 @@ static void move_guest(struct emit *e, bool store)
 
 static const u8 callee_saved[] = { H_RBX, H_RBP, H_R12, H_R13, H_R14, H_R15 };
 
-static void push_pop(struct emit *e, int r, bool pop)
-{
-	if (r & 8)
-		e8(e, 0x41);
-	e8(e, (pop ? 0x58 : 0x50) | (r & 7));
-}
-
 typedef int jit_call_fn(struct x86_cpu *c, u32 what, u32 block);
 
 /* RCX: the block, RAX: JIT_WHAT. */
@@ -51,14 +44,14 @@ static void emit_call_c(struct emit *e, u64 fn)
 	static const u8 lost[] = { H_RDX, H_RSI, H_RDI, H_R8, H_R9, H_R10, H_R11 };
 
 	for (u32 n = 0; n < ARRAY_SIZE(lost); n++)
-		push_pop(e, lost[n], false);
+		e_push(e, lost[n]);
 	e_lea(e, 8, H_RDI, loc_mem(H_RBP, -BIAS));
 	e_mov(e, 8, H_RSI, H_RDX);
 	e_mov(e, 4, H_RDX, H_RAX);
 	e_mov_imm64(e, H_RAX, fn);
 	e_op(e, 0xff, 4, 2, loc_reg(H_RAX));
 	for (int n = ARRAY_SIZE(lost) - 1; n >= 0; n--)
-		push_pop(e, lost[n], true);
+		e_pop(e, lost[n]);
 	e8(e, 0xc3);
 }
 
@@ -137,23 +130,68 @@ static void emit_stack_stub(struct emit *e, u32 half, bool write)
 	e8(e, 0xc3);
 }
 
-void jit_emit_stubs(struct soft_jit *j, struct emit *e)
+/* Goes on at RDX, a linear address, if its code is known; the loop does otherwise. */
+static void emit_go_stub(struct soft_jit *j, struct emit *e)
 {
+	u8 *lost;
+
+	e_call_to(e, j->lookup);
+	e_rr(e, 0x85, 8, H_RAX, H_RAX);
+	lost = e_jcc(e, 4);
+	e_alu_imm(e, 4, 8, loc_reg(H_RDX), -4096);
+	e_store(e, 8, H_RDX, C(jit.page));
+	e_op(e, 0xff, 4, 4, loc_reg(H_RAX));		/* jmp rax */
+	e_land(e, lost);
+	e_store(e, 8, H_RDX, C(regs[X86_REG_RIP]));
+	e_mov_imm64(e, H_RAX, JIT_NEXT);
+	e_jmp_to(e, j->leave);
+}
+
+/*
+ * The host's stack below the calls: two of their frames, whose return address is guest address 0. Who returns there
+ * has no call to return to. Two, since a return looks at the last two calls.
+ */
+#define BOTTOM	2
+
+static void emit_enter(struct soft_jit *j, struct emit *e)
+{
+	/* Whoever returned to the bottom puts it there again. RDX: where to. */
+	u8 *bottom = e->p;
+
+	e_load(e, 8, H_RSP, C(jit.host_sp));
+	e_mov_imm64(e, H_RAX, (u64)bottom + e->to_rx);
+	e_store(e, 8, H_RAX, loc_sib(H_RSP, H_NONE, 0, 0));
+	e_jmp_to(e, j->go);
+
 	/* int enter(struct x86_cpu *c, void *code); leaves come to j->leave with the result in EAX. */
 	j->enter = e->p;
 	for (u32 n = 0; n < ARRAY_SIZE(callee_saved); n++)
-		push_pop(e, callee_saved[n], false);
+		e_push(e, callee_saved[n]);
 	e_alu_imm(e, 5, 8, loc_reg(H_RSP), 8);
 	e_lea(e, 8, H_RBP, loc_mem(H_RDI, BIAS));
+	e_mov_imm64(e, H_RAX, (u64)bottom + e->to_rx);
+	for (u32 n = 0; n < BOTTOM; n++) {
+		for (u32 k = 0; k < JIT_FRAME / 8 - 1; k++) {
+			e8(e, 0x6a); e8(e, 0);		/* push 0 */
+		}
+		e_push(e, H_RAX);
+	}
+	e_store(e, 8, H_RSP, C(jit.host_sp));
+	e_lea(e, 8, H_RAX, loc_sib(H_RSP, H_NONE, 0, -JIT_CALLS * JIT_FRAME));
+	e_store(e, 8, H_RAX, C(jit.host_sp_limit));
 	e_mov(e, 8, H_RAX, H_RSI);
 	move_guest(e, false);
 	e_op(e, 0xff, 4, 4, loc_reg(H_RAX));
+}
 
+void jit_emit_stubs(struct soft_jit *j, struct emit *e)
+{
 	j->leave = e->p;
 	move_guest(e, true);
-	e_alu_imm(e, 0, 8, loc_reg(H_RSP), 8);
+	e_load(e, 8, H_RSP, C(jit.host_sp));
+	e_alu_imm(e, 0, 8, loc_reg(H_RSP), BOTTOM * JIT_FRAME + 8);
 	for (int n = ARRAY_SIZE(callee_saved) - 1; n >= 0; n--)
-		push_pop(e, callee_saved[n], true);
+		e_pop(e, callee_saved[n]);
 	e8(e, 0xc3);
 
 	j->link = e->p;
@@ -174,6 +212,9 @@ void jit_emit_stubs(struct soft_jit *j, struct emit *e)
 	emit_call_stub(j, e, jit_ready);
 	j->lookup = e->p;
 	emit_lookup_stub(e);
+	j->go = e->p;
+	emit_go_stub(j, e);
+	emit_enter(j, e);
 	j->way = e->p;
 	emit_call_c(e, (u64)jit_take_way);
 	for (u32 half = 0; half < 2; half++) {

@@ -116,7 +116,7 @@ static struct loc stack(struct tr *t, s32 disp, bool write)
 	return jit_lookup(t, a, t->word, write);
 }
 
-static void move_rsp(struct tr *t, s32 by)
+void jit_move_rsp(struct tr *t, s32 by)
 {
 	e_lea(&t->e, t->word, host_of[X86_RSP], loc_mem(host_of[X86_RSP], by));
 }
@@ -209,8 +209,7 @@ static void find_code(struct tr *t)
 	jit_slow_if(t, e_jcc(e, 4));
 }
 
-/* Goes on at RDX, whose code is at RAX. */
-static void go_to(struct tr *t)
+void jit_go_to(struct tr *t)
 {
 	struct emit *e = &t->e;
 
@@ -227,6 +226,7 @@ static void page_plus(struct tr *t, int dst, s32 at)
 }
 
 static void push_return(struct tr *t);
+static void push_frame(struct tr *t);
 
 void jit_take_way_to(struct tr *t, s32 at, bool branch, bool call)
 {
@@ -248,10 +248,12 @@ void jit_take_way_to(struct tr *t, s32 at, bool branch, bool call)
 	w->number = number;
 	w->slow = branch ? jit_slow(t) : NULL;
 	w->back = e->p;
-	if (call)
+	if (call) {
 		push_return(t);
+		push_frame(t);
+	}
 	e_alu_imm(e, 0, t->word, C(jit.page), at & (s32)PAGE_MASK);
-	jump = e_jmp(e);
+	jump = call ? e_call(e) : e_jmp(e);
 	j->way_jump[number] = jump - j->code.rw;
 }
 
@@ -749,7 +751,7 @@ static void emit_stack(struct tr *t, const struct x86_insn *i, const struct kind
 		m = stack(t, -w, true);
 		e_op(e, 0xc7, w, 0, m);
 		e32(e, i->imm);
-		move_rsp(t, -w);
+		jit_move_rsp(t, -w);
 		break;
 	case K_PUSH_E:
 		if (i->flags & X86_I_MEM) {
@@ -763,12 +765,12 @@ static void emit_stack(struct tr *t, const struct x86_insn *i, const struct kind
 			m = stack(t, -w, true);
 			e_store(e, w, in(t, i->rm, H_RAX), m);
 		}
-		move_rsp(t, -w);
+		jit_move_rsp(t, -w);
 		break;
 	case K_POP_E:
 		m = stack(t, 0, false);
 		e_load(e, w, H_RAX, m);
-		move_rsp(t, w);
+		jit_move_rsp(t, w);
 		e_store(e, 8, H_RAX, source(i->rm));
 		break;
 	default: {	/* LEAVE */
@@ -820,7 +822,7 @@ static void emit_stack_run(struct tr *t, u32 n, bool push)
 			m.disp += w;
 		}
 	}
-	move_rsp(t, push ? -w * (s32)n : w * (s32)n);
+	jit_move_rsp(t, push ? -w * (s32)n : w * (s32)n);
 }
 
 static void push_return(struct tr *t)
@@ -829,7 +831,45 @@ static void push_return(struct tr *t)
 
 	page_plus(t, H_RAX, t->next);
 	e_store(&t->e, t->word, H_RAX, m);
-	move_rsp(t, -(s32)t->word);
+	jit_move_rsp(t, -(s32)t->word);
+}
+
+/* The frame of a call on the host's stack, but for the return address. RAX: the guest's. */
+static void push_frame(struct tr *t)
+{
+	struct emit *e = &t->e;
+
+	e_op(e, 0x3b, 8, H_RSP, C(jit.host_sp_limit));
+	t->full.from = e_jcc(e, 2);			/* b */
+	t->full.back = e->p;
+	e_push(e, H_RAX);
+	e_op(e, 0xff, 4, 6, C(jit.key));		/* push */
+	e_push(e, H_RAX);
+}
+
+/* Where a call comes back to. */
+static void come_back(struct tr *t)
+{
+	struct emit *e = &t->e;
+
+	t->flags = IN_SLOT;
+	e_pop(e, H_RDX);
+	e_pop(e, H_RCX);
+	e_pop(e, H_RAX);
+	e_op(e, 0x3b, 8, H_RCX, C(jit.key));
+	e_patch(e, e_jcc(e, 5), t->j->go);
+	e_lea(e, t->word, H_RDX, loc_mem(H_RDX, -(s32)t->next));
+	e_store(e, 8, H_RDX, C(jit.page));
+}
+
+static void near_call(struct tr *t, u32 at)
+{
+	u8 *jump = e_call(&t->e), *to = translated(t, at, t->flags & IN_HOST);
+
+	if (to)
+		e_patch(&t->e, jump, to);
+	else
+		jit_unlinked(t, jump, at, true);
 }
 
 static void branch_far(struct tr *t, u32 cc, s32 at)
@@ -897,19 +937,26 @@ static void emit_branch(struct tr *t, const struct x86_insn *i, const struct kin
 		break;
 	case K_CALL_J:
 		if (near) {
+			look_up(t, t->at);
 			push_return(t);
-			edge(t, 16, to);
-			break;
+			push_frame(t);
+			if (!(t->flags & IN_SLOT))
+				flags_to_host(t);
+			near_call(t, to);
+		} else {
+			flags_to_slot(t);
+			t->flags = IN_SLOT;
+			jit_take_way_to(t, to, true, true);
 		}
-		flags_to_slot(t);
-		t->flags = IN_SLOT;
-		jit_take_way_to(t, to, true, true);
 		break;
 	case K_RET:
+		flags_to_slot(t);
+		t->flags = IN_SLOT;
 		e_load(e, t->word, H_RDX, stack(t, 0, false));
-		find_code(t);
-		move_rsp(t, t->word + (i->imm & 0xffff));
-		go_to(t);
+		e_op(e, 0x3b, 8, H_RDX, loc_sib(H_RSP, H_NONE, 0, 8));
+		t->ret = (struct ret){ e_jcc(e, 5), t->word + (i->imm & 0xffff), jit_slow(t) };
+		jit_move_rsp(t, t->ret.pop);
+		e8(e, 0xc3);
 		break;
 	default:	/* JMP, CALL through E */
 		if (i->flags & X86_I_MEM) {
@@ -924,13 +971,22 @@ static void emit_branch(struct tr *t, const struct x86_insn *i, const struct kin
 			e_store(e, 8, H_RAX, C(jit.tmp));
 			e_store(e, 8, H_RDX, C(jit.tmp[1]));
 			push_return(t);
+			push_frame(t);
 			e_load(e, 8, H_RDX, C(jit.tmp[1]));
-			e_load(e, 8, H_RAX, C(jit.tmp));
+			e_alu_imm(e, 4, 8, loc_reg(H_RDX), -4096);
+			e_store(e, 8, H_RDX, C(jit.page));
+			e_op(e, 0xff, 4, 2, C(jit.tmp));		/* call */
+		} else {
+			jit_go_to(t);
 		}
-		go_to(t);
 	}
 	if (t->slow)
 		t->slow->end = true;
+	if (kd->kind == K_CALL_J || kd->kind == K_CALL_E) {
+		t->slow = NULL;
+		come_back(t);
+		go_on(t, t->next, false);
+	}
 }
 
 /* SETcc, CMOVcc, bit tests, counts, and what works on RAX and RDX alone. */

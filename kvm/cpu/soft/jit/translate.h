@@ -82,6 +82,16 @@ struct refill {			/* an access to a stack page that is not the one that is known
 	u8 *back;
 };
 
+struct ret {			/* a return that is not to the last call */
+	u8 *from;
+	s32 pop;		/* bytes of the guest's stack */
+	struct slow *slow;
+};
+
+struct full {			/* a call when there are JIT_CALLS on the host's stack */
+	u8 *from, *back;
+};
+
 struct edge {			/* a way to another place of the page that is not linked yet, or out */
 	u8 *from;
 	u16 at;			/* offset in the page */
@@ -136,6 +146,8 @@ struct tr {
 	struct way ways[JIT_BLOCK_WAYS];
 	struct far_branch far[JIT_BLOCK_WAYS];
 	struct ready readies[SOFT_BLOCK_MAX];
+	struct ret ret;
+	struct full full;
 	struct slow slows[SOFT_BLOCK_MAX + JIT_BLOCK_WAYS];
 	struct refill refills[2 * SOFT_BLOCK_MAX];
 	struct edge edges[10 + 2 * SOFT_BLOCK_MAX];
@@ -297,6 +309,10 @@ void jit_call_handler(struct tr *t, u32 k, u32 next);
 void jit_leave(struct tr *t, u32 how);
 /* Emits what was put off. */
 void jit_emit_cold(struct tr *t);
+/* The guest's stack pointer moves; no flag changes. */
+void jit_move_rsp(struct tr *t, s32 by);
+/* Goes on at RDX, whose code is at RAX. */
+void jit_go_to(struct tr *t);
 /* Goes on in another page: at, from this page's start. A branch's handler does it where the target is not
  * known; what is no branch runs off the page's end, and then the loop knows the way. The flags are in the slot. */
 void jit_take_way_to(struct tr *t, s32 at, bool branch, bool call);
