@@ -99,12 +99,10 @@ static int interpret(struct x86_cpu *c, struct soft_block *b, u32 from)
 		r = i->fn(c, i);
 		if (r == X86_FAULT)
 			x86_finish_fault(c, i);
-		if (r == X86_RESTART) {		/* its code was modified; the translator says so sooner */
-			c_rip(c) -= i->len;
-			return JIT_NEXT;
-		}
 		if (r)
 			return r;
+		if (!soft_block_host(b))	/* its code was modified */
+			break;
 	}
 	return JIT_NEXT;
 }

@@ -9,20 +9,11 @@
 #include "kvm/cpu/soft/jit/jit.h"
 #include "kvm/cpu/soft/soft.h"
 
-/* What the instructions of a stale block become. */
-static int stale(struct x86_cpu *c, const struct x86_insn *i)
-{
-	return X86_RESTART;
-}
-
-#define STALE	(-1)		/* its number; no length, so that RIP stays where it is */
-
 static void start(struct soft_icache *ic)
 {
 	ic->nr_copies = 0;
 	ic->used = 8;		/* no soft_ref is 0 */
-	ic->nr_insns = -STALE;
-	ic->insns[STALE] = (struct x86_insn){ .fn = stale };
+	ic->nr_insns = 0;
 }
 
 int soft_icache_init(struct soft_icache *ic, size_t size)
@@ -102,12 +93,10 @@ static soft_ref ref_of(const struct soft_icache *ic, const void *p)
 	return ((const u8 *)p - ic->arena) / 8;
 }
 
-/* A handler may be inside the block right now, so its memory stays; only what it does changes. */
+/* A handler may be inside the block right now, so its memory stays. Who called the handler looks. */
 static void poison(struct soft_block *b)
 {
 	b->jit_slot = 0;
-	for (u32 k = 0; k < b->n; k++)
-		b->insn[k] = STALE;
 	b->key = 0;
 }
 
@@ -257,6 +246,15 @@ bool soft_crosses(struct x86_cpu *c, const struct soft_block *b, u64 lin)
 	return rest && !memcmp(soft_block_bytes(b) + b->bytes, rest, b->cross);
 }
 
+static void add_insn(struct x86_cpu *c, struct soft_block *b, struct x86_insn *i)
+{
+	soft_bind_insn(c, i);
+	if (b->own)
+		soft_block_own(b)[b->n++] = *i;
+	else
+		b->insn[b->n++] = soft_table_insn(soft_icache(c), i);
+}
+
 /* The first instruction is longer than the page, of which `room` bytes are there. */
 static void decode_crossing(struct x86_cpu *c, u64 host, struct soft_block *b, u8 *bytes, u32 room)
 {
@@ -271,22 +269,17 @@ static void decode_crossing(struct x86_cpu *c, u64 host, struct soft_block *b, u
 	len = x86_decode(c->decoder, bytes, 15, c->mode, c->features, &i);
 	if (len <= (int)room)
 		return;
-	soft_bind_insn(c, &i);
-	b->insn[0] = soft_table_insn(soft_icache(c), &i);
-	b->n = 1;
+	add_insn(c, b, &i);
 	b->bytes = room;
 	b->cross = len - room;
-	memcpy(&b->insn[1], bytes, len);
 }
 
 /* Decodes from host on into b, within the page, or the first instruction alone. Zero instructions: that cannot be
- * kept. */
-static void decode_block(struct x86_cpu *c, u64 host, struct soft_block *b)
+ * kept. bytes: what there was. */
+static void decode_block(struct x86_cpu *c, u64 host, struct soft_block *b, u8 *bytes)
 {
 	u32 room = PAGE_SIZE - (host & ~PAGE_MASK), at = 0;
-	u8 bytes[SOFT_BLOCK_MAX * 15 + 1];
 
-	b->n = b->cross = 0;
 	while (b->n < SOFT_BLOCK_MAX && at < room) {
 		u32 n = min(room - at, 15u);
 		struct x86_insn i;
@@ -301,14 +294,12 @@ static void decode_block(struct x86_cpu *c, u64 host, struct soft_block *b)
 		}
 		if (len <= 0)
 			break;
-		soft_bind_insn(c, &i);
 		at += len;
-		b->insn[b->n++] = soft_table_insn(soft_icache(c), &i);
+		add_insn(c, b, &i);
 		if (x86_op(&i)->attr & (X86_A_END | X86_A_SHADOW | X86_A_IO))
 			break;
 	}
 	b->bytes = at;
-	memcpy(&b->insn[b->n], bytes, at);
 }
 
 /* The page that b is from, which may be new. */
@@ -331,6 +322,7 @@ struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host)
 	struct soft_icache *ic = &s->icache;
 	struct soft_code_page *page;
 	struct soft_block *b;
+	u8 bytes[SOFT_BLOCK_MAX * 15 + 1];
 
 	if (unlikely(ic->reset || full(s, SOFT_BLOCK_ROOM)))
 		empty(c);
@@ -338,19 +330,21 @@ struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host)
 	if (b && (b->epoch == ic->epoch || b->jit_slot || soft_icache_check(c, b)))
 		return b;
 
+	if (!s->jit)
+		ic->used = ALIGN_UP(ic->used, sizeof(struct x86_insn));
 	b = (struct soft_block *)(ic->arena + ic->used);
-	decode_block(c, host, b);
+	*b = (struct soft_block){
+		.key = soft_block_key(host, c->mode), .epoch = ic->epoch, .own = !s->jit,
+	};
+	decode_block(c, host, b, bytes);
 	if (!b->n)
 		return NULL;
 	soft_stats_decoded(&s->stats, b->n, b->bytes);
-	arena_take(ic, sizeof(*b) + b->n * sizeof(b->insn[0]) + b->bytes + b->cross);
+	memcpy(soft_block_bytes(b), bytes, b->bytes + b->cross);
+	arena_take(ic, soft_block_bytes(b) + b->bytes + b->cross - (u8 *)b);
 	page = page_of(ic, host & PAGE_MASK);
-	b->key = soft_block_key(host, c->mode);
-	b->jit_slot = 0;
-	b->epoch = ic->epoch;
 	b->page = ref_of(ic, page);
 	b->page_next = page->blocks;
-	b->runs = 0;
 	page->blocks = ref_of(ic, b);
 	/* Written since the copy was taken: it may yet be written back. */
 	if (page->copied && memcmp((u8 *)soft_at(ic, page->copy) + (host & ~PAGE_MASK), soft_block_bytes(b), b->bytes))

@@ -295,16 +295,47 @@ static bool run_translated(struct x86_cpu *c, struct soft_block *b, int *next)
 	return true;
 }
 
+/*
+ * The first n instructions of b, until one's handler says something else than X86_OK, or modified the block. c_rip
+ * is behind *last then.
+ */
+static __always_inline int run_insns(struct x86_cpu *c, const struct soft_block *b, u32 n, const struct x86_insn **last)
+{
+	const struct x86_insn *i = soft_block_own(b), *end = i + n;
+	int r;
+
+	do {
+		*last = i;
+		c_rip(c) += i->len;
+		r = i->fn(c, i);
+	} while (likely(!r && b->key) && ++i != end);
+	return r;
+}
+
+static __always_inline int run_numbers(struct x86_cpu *c, const struct soft_block *b, u32 n, const struct x86_insn **last)
+{
+	const struct x86_insn *insns = soft_icache(c)->insns, *i;
+	const s32 *nr = b->insn, *end = nr + n;
+	int r;
+
+	do {
+		*last = i = insns + *nr;
+		c_rip(c) += i->len;
+		r = i->fn(c, i);
+	} while (likely(!r && b->key) && ++nr != end);
+	return r;
+}
+
 /* The block at RIP; in an interrupt shadow its first instruction only, which ends the shadow. */
 static __always_inline int run_block(struct x86_cpu *c, u8 shadow)
 {
 	u64 lin = soft_code_lin(c);
 	struct x86_tlb_entry *e = x86_tlb_slot(c, lin);
 	struct soft_vcpu *s = c->soft;
-	const struct x86_insn *i, *insns = s->icache.insns;
-	const s32 *nr, *end;
+	const struct x86_insn *i;
 	struct soft_block *b;
 	int r, next;
+	u32 n;
 
 	b = likely(x86_tlb_hit(c, lin, 1, e->ex)) ? soft_icache_peek(&s->icache, lin + e->addend, c->mode) : NULL;
 	if (unlikely(!b || (b->epoch != s->icache.epoch && !b->jit_slot))) {
@@ -327,24 +358,13 @@ static __always_inline int run_block(struct x86_cpu *c, u8 shadow)
 	/* A translation is compared by its page. */
 	if (unlikely(b->epoch != s->icache.epoch) && !soft_icache_check(c, b))
 		return GO_ON;
-	s->current = b;
-	nr = b->insn;
-	end = nr + (shadow ? 1 : b->n);
+	n = shadow ? 1 : b->n;
 	if (shadow)
 		c->int_shadow = 0;
-	do {
-		i = insns + *nr;
-		c_rip(c) += i->len;
-		r = i->fn(c, i);
-		if (unlikely(r))
-			goto stopped;
-	} while (++nr != end);
+	s->current = b;
+	r = b->own ? run_insns(c, b, n, &i) : run_numbers(c, b, n, &i);
 	s->current = NULL;
-	return GO_ON;
-
-stopped:
-	s->current = NULL;
-	return stopped(c, i, r, shadow);
+	return likely(!r) ? GO_ON : stopped(c, i, r, shadow);
 }
 
 int soft_run(struct kvm_vcpu *v)

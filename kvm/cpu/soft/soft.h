@@ -43,13 +43,15 @@ struct soft_block {
 	u8 n;				/* instructions */
 	u8 cross;			/* bytes of the next page, for a single instruction across both: see soft_crosses */
 	u8 runs;			/* before it was translated, which is tried once */
-	s32 insn[];			/* their places behind soft_icache.insns. And behind these, the bytes */
+	bool own;			/* it has its instructions by itself, instead of: */
+	s32 insn[];			/* their places behind soft_icache.insns. And behind these or those, the bytes */
 };
 
 /* The most that a block takes, and its page. */
 #define SOFT_BLOCK_ROOM	(sizeof(struct soft_block) + SOFT_BLOCK_MAX * (sizeof(s32) + sizeof(struct x86_insn) + 15) + \
 			 sizeof(struct soft_code_page) + 64)
 
+#define SOFT_FRONT_BITS	15
 #define SOFT_PAGE_BITS	13
 #define SOFT_SHARE_MIN	(512u << 10)	/* of decoded and translated code, whatever the VM may have */
 
@@ -66,6 +68,7 @@ struct soft_code_page {
 /*
  * A vCPU's decoded code. Memory comes from an arena that is emptied as a whole: blocks and pages from its start, instructions
  * from its end. Most instructions of a program are there many times, so a block has the numbers of its instructions only.
+ * Where nothing is translated, it has them by itself, which is one step less on the way from RIP to an instruction's handler.
  */
 struct soft_icache {
 	u8 *arena;
@@ -73,7 +76,7 @@ struct soft_icache {
 	size_t size;			/* of address space; touched as it fills */
 	size_t used;			/* at its start */
 	u32 nr_copies;			/* of pages, in there */
-	u32 nr_insns;			/* at its end. The first one is what stale blocks consist of */
+	u32 nr_insns;			/* at its end */
 	u32 epoch;
 	bool reset;			/* empty it before the next lookup */
 	struct soft_block_table {
@@ -87,6 +90,7 @@ struct soft_icache {
 		u32 bits, max_bits;
 	} known;
 	soft_ref pages[1 << SOFT_PAGE_BITS];
+	soft_ref front[1 << SOFT_FRONT_BITS];	/* blocks that were found last: where running code finds them close together */
 };
 
 struct soft_vcpu {
@@ -130,7 +134,7 @@ static __always_inline u64 soft_block_key(u64 host, u32 mode)
 	return host | (u64)mode << 62;
 }
 
-/* 0: it is stale. */
+/* 0: it is stale, and its instructions must not run any more. */
 static __always_inline u64 soft_block_host(const struct soft_block *b)
 {
 	return b->key << 2 >> 2;
@@ -151,10 +155,20 @@ static __always_inline struct soft_code_page *soft_block_page(const struct soft_
 	return soft_at(ic, b->page);
 }
 
+static __always_inline struct x86_insn *soft_block_own(const struct soft_block *b)
+{
+	return (struct x86_insn *)b->insn;
+}
+
 static __always_inline const struct x86_insn *soft_block_insn(const struct soft_icache *ic, const struct soft_block *b,
 							      u32 k)
 {
-	return ic->insns + b->insn[k];
+	return b->own ? soft_block_own(b) + k : ic->insns + b->insn[k];
+}
+
+static __always_inline u8 *soft_block_bytes(const struct soft_block *b)
+{
+	return b->own ? (u8 *)&soft_block_own(b)[b->n] : (u8 *)&b->insn[b->n];
 }
 
 /* Was b's page compared in this epoch? */
@@ -168,20 +182,17 @@ static __always_inline u64 soft_hash(u64 key)
 	return key * 0x9e3779b97f4a7c15ull;
 }
 
+/* In the table of all blocks: soft_icache_peek's other half. */
+struct soft_block *soft_table_find(struct soft_icache *ic, u64 key, u64 hash);
+
 /* The block, if there is one. Nothing is compared. */
-static __always_inline struct soft_block *soft_icache_peek(const struct soft_icache *ic, u64 host, u32 mode)
+static __always_inline struct soft_block *soft_icache_peek(struct soft_icache *ic, u64 host, u32 mode)
 {
-	u64 key = soft_block_key(host, mode), hash = soft_hash(key), slot;
-	u32 at = hash >> (64 - ic->blocks.bits);
+	u64 key = soft_block_key(host, mode), hash = soft_hash(key);
+	struct soft_block *b = soft_at(ic, ic->front[hash >> (64 - SOFT_FRONT_BITS)]);
 
-	while ((slot = ic->blocks.slots[at])) {
-		struct soft_block *b = soft_at(ic, (u32)slot);
-
-		if (slot >> 32 == hash >> 32 && likely(b->key == key))
-			return b;
-		at = (at + 1) & (BIT(ic->blocks.bits) - 1);
-	}
-	return NULL;
+	/* What is at 0 is no block, and has no key. */
+	return likely(b->key == key) ? b : soft_table_find(ic, key, hash);
 }
 
 /* ---- table.c ---- */
@@ -218,10 +229,6 @@ void soft_icache_doubt_page(struct x86_cpu *c, u64 host);
 /* Code made from the host page at `host` is stale: forgotten, and stopped if it is running now. */
 void soft_icache_drop_page(struct x86_cpu *c, u64 host);
 void soft_icache_drop_all(struct x86_cpu *c);
-static __always_inline const u8 *soft_block_bytes(const struct soft_block *b)
-{
-	return (const u8 *)&b->insn[b->n];
-}
 
 /* ---- loop.c ---- */
 int soft_run(struct kvm_vcpu *v);

@@ -53,6 +53,24 @@ static void grow_blocks(struct soft_block_table *t)
 	os_large_zero(old, n * sizeof(*old));
 }
 
+struct soft_block *soft_table_find(struct soft_icache *ic, u64 key, u64 hash)
+{
+	const struct soft_block_table *t = &ic->blocks;
+	u32 at = hash >> (64 - t->bits);
+	u64 slot;
+
+	while ((slot = t->slots[at])) {
+		struct soft_block *b = soft_at(ic, (u32)slot);
+
+		if (HASH_OF(slot) == HASH_OF(hash) && likely(b->key == key)) {
+			ic->front[hash >> (64 - SOFT_FRONT_BITS)] = slot;
+			return b;
+		}
+		at = (at + 1) & (BIT(t->bits) - 1);
+	}
+	return NULL;
+}
+
 void soft_table_add(struct soft_icache *ic, struct soft_block *b)
 {
 	struct soft_block_table *t = &ic->blocks;
@@ -129,8 +147,7 @@ static void grow_insns(struct soft_icache *ic)
 
 	t->slots = old + n;
 	t->bits++;
-	/* The first one is no instruction of the guest's. */
-	for (u32 nr = 2; nr <= ic->nr_insns; nr++)
+	for (u32 nr = 1; nr <= ic->nr_insns; nr++)
 		put_insn(t, insn_hash(ic->insns - nr), nr);
 	os_large_zero(old, n * sizeof(*old));
 }
@@ -185,6 +202,7 @@ void soft_tables_forget_blocks(struct soft_icache *ic)
 {
 	os_large_zero(ic->blocks.slots, sizeof(*ic->blocks.slots) << ic->blocks.bits);
 	ic->blocks.nr = 0;
+	memset(ic->front, 0, sizeof(ic->front));
 }
 
 void soft_tables_empty(struct soft_icache *ic)
@@ -193,13 +211,12 @@ void soft_tables_empty(struct soft_icache *ic)
 	struct soft_insn_table *k = &ic->known;
 
 	if (b->slots)
-		os_large_zero(b->slots, sizeof(*b->slots) << b->bits);
+		soft_tables_forget_blocks(ic);
 	if (k->slots)
 		os_large_zero(k->slots, sizeof(*k->slots) << k->bits);
 	b->bits = k->bits = MIN_BITS;
 	b->slots = b->space + BIT(MIN_BITS);
 	k->slots = k->space + BIT(MIN_BITS);
-	b->nr = 0;
 }
 
 size_t soft_tables_bytes(const struct soft_icache *ic)
