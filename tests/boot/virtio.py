@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Virtio disks, random numbers and console with Linux's drivers.
+"""Virtio disks, random numbers, console and network with Linux's drivers.
 
 `anykvm run` boots Debian's cloud kernel with three disks: an ext4 file system, whose image is
 looked at after all machines are off; an ephemeral file; a read-only file. Once with one CPU and the
@@ -17,6 +17,7 @@ import hashlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -27,7 +28,8 @@ import nested
 MODULES = ("drivers/virtio/virtio_ring", "drivers/virtio/virtio",
            "drivers/virtio/virtio_pci_legacy_dev", "drivers/virtio/virtio_pci_modern_dev",
            "drivers/virtio/virtio_pci", "drivers/block/virtio_blk",
-           "drivers/char/hw_random/virtio-rng", "drivers/char/virtio_console")
+           "drivers/char/hw_random/virtio-rng", "drivers/char/virtio_console",
+           "net/core/failover", "drivers/net/net_failover", "drivers/net/virtio_net")
 
 INNER_INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -72,6 +74,11 @@ cmp /random /second && say ephemeral same
 say ephemeral before $(sha256sum </first)
 dd if=/random of=/dev/vdc bs=4k count=1 2>/dev/null || say readonly refused
 say readonly $(sha256sum </dev/vdc)
+if [ -e /sys/class/net/eth0 ]; then
+	port=$(sed 's/.*port=//;s/ .*//' /proc/cmdline)
+	ip addr add 10.0.2.15/24 dev eth0 && ip link set eth0 up
+	say network $(wget -q -O - http://10.0.2.2:$port/data | sha256sum)
+fi
 say random $(cat /sys/class/misc/hw_random/rng_current) $(dd if=/dev/hwrng bs=512 count=8 2>/dev/null | tee /r | wc -c) $(sort -u /r | wc -c)
 say interrupts $(grep -c 'PCI-MSI.*virtio' /proc/interrupts)
 if [ $boot = 2 ]; then
@@ -96,12 +103,18 @@ echo "@@outer ephemeral $(sha256sum <{files}/ephemeral)"
 cp {files}/readonly {files}/padded
 truncate -s 100352 {files}/padded
 echo "@@outer readonly $(sha256sum <{files}/padded)"
+# A server, which guests reach by user networking.
+mkdir {files}/www
+dd if=/dev/urandom of={files}/www/data bs=1024 count=3001 2>/dev/null
+echo "@@outer network $(sha256sum <{files}/www/data)"
+{busybox} httpd -f -p 127.0.0.1:{port} -h {files}/www &
+server=$!
 run() {{
 	echo "@@boot $1"
 	timeout {timeout} {anykvm} run --accel {accel} --kernel {files}/vmlinuz \
 		--initrd {files}/inner --memory 192M --cpus $1 --disk {vda} \
-		--disk {files}/ephemeral,ephemeral --disk {files}/readonly,readonly \
-		--cmdline "$2 quiet panic=-1 boot=$1"
+		--disk {files}/ephemeral,ephemeral --disk {files}/readonly,readonly {net} \
+		--cmdline "$2 quiet panic=-1 port={port} boot=$1"
 	echo "@@boot $1 status $?"
 }}
 run 1 console=ttyS0 </dev/null
@@ -109,7 +122,7 @@ run 1 console=ttyS0 </dev/null
 mkfifo {files}/typed
 (while sleep 1; do echo "a line for hvc0"; done) >{files}/typed &
 run 2 console=hvc0 <{files}/typed
-kill $!
+kill $! $server
 echo "@@outer after $(sha256sum <{files}/ephemeral)"
 """
 
@@ -121,10 +134,23 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
 for m in irqbypass kvm kvm-amd {modules}; do insmod /modules/$m.ko || echo "@@insmod $m failed"; done
 mkdir -p /var/tmp
+ip link set lo up
 {boots}
 sync
 poweroff -f
 """
+
+
+def net_option(args):
+    """User networking, where this build has it."""
+    out = subprocess.run(["ldd", args.anykvm], capture_output=True, text=True, check=False).stdout
+    return "--net user" if "libslirp" in out else ""
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
 
 def add_modules(cpio, tree):
@@ -144,7 +170,8 @@ def inner_initrd(args, tree):
 
 def outer_initrd(args, tree, vmlinuz):
     boots = BOTH_BOOTS.format(accel="kvm", anykvm="/anykvm", files="", vda="/dev/vda",
-                              timeout=args.boot_timeout)
+                              timeout=args.boot_timeout, net=net_option(args), port=8080,
+                              busybox="/bin/busybox")
     outer = nested.base_initrd(args.busybox,
                                OUTER_INIT.format(modules=module_names(), boots=boots))
     add_modules(outer, tree)
@@ -162,7 +189,9 @@ def command_here(args, work, tree, vmlinuz, image):
         f.write(inner_initrd(args, tree))
     os.symlink(vmlinuz, os.path.join(work, "vmlinuz"))
     return ["sh", "-c", BOTH_BOOTS.format(accel=args.accel, anykvm=args.anykvm, files=work,
-                                          vda=image, timeout=args.boot_timeout)]
+                                          vda=image, timeout=args.boot_timeout,
+                                          net=net_option(args), port=free_port(),
+                                          busybox=args.busybox)]
 
 
 def command_nested(args, work, tree, vmlinuz, image):
@@ -174,7 +203,7 @@ def command_nested(args, work, tree, vmlinuz, image):
             "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
             "-drive", f"file={image},format=raw,if=virtio,discard=unmap",
             "-kernel", vmlinuz, "-initrd", initrd,
-            "-append", "console=ttyS0 quiet panic=-1 tsc=reliable"]
+            "-append", "console=ttyS0 quiet panic=-1 tsc=reliable no_timer_check"]
 
 
 def debugfs(image, command):
@@ -211,6 +240,8 @@ def judge(args, tally, seen, image):
         check(boot, "readonly", seen.get(("", "readonly"), "?"))
         check(boot, "random", r"virtio_rng\.0 4096 (?!0$|1$)\d+")
         check(boot, "interrupts", r"\d\d?")
+        if net_option(args):
+            check(boot, "network", seen.get(("", "network"), "?"))
         check(boot, "done", "")
     check("2", "before", "written by boot 1")
     check("2", "trimmed", "")

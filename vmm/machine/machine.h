@@ -197,10 +197,10 @@ struct net_info {
 /*
  * Plugs the cable of the network device of that number (0, 1, … in the order of their creation), or
  * pulls it out: then no frame gets through in either direction, and the guest sees that its link is
- * down. Any thread. Returns 0, or -ENODEV where there is no such device.
+ * down. On the loop thread. Returns 0, or -ENODEV where there is no such device.
  */
 int virtio_net_set_link(struct machine *m, unsigned int number, bool up);
-/* As above. */
+/* Any thread. Returns as above. */
 int virtio_net_query(struct machine *m, unsigned int number, struct net_info *info);
 
 int virtio_rng_create(struct machine *m, struct vmm_error *error);
