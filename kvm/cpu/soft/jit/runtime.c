@@ -60,7 +60,6 @@ struct soft_jit *jit_create(struct x86_cpu *c, size_t size)
 	e = (struct emit){ j->code.rw, j->code.rw + j->code.size, j->code.rx - j->code.rw };
 	jit_emit_stubs(j, &e);
 	j->start = j->hot = ALIGN_UP((size_t)(e.p - j->code.rw), 64);
-	os_perf_map_add(j->code.rx, j->start, "anykvm:stubs");
 	c->jit.targets = j->targets;
 	c->jit.ways = j->ways;
 	c->jit.pages = j->pages;

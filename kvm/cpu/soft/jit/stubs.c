@@ -184,8 +184,17 @@ static void emit_enter(struct soft_jit *j, struct emit *e)
 	e_op(e, 0xff, 4, 4, loc_reg(H_RAX));
 }
 
+/* What was emitted since, by name, for profiles. */
+static void name_stub(struct emit *e, const u8 **since, const char *name)
+{
+	os_perf_map_add(*since + e->to_rx, e->p - *since, "anykvm:%s", name);
+	*since = e->p;
+}
+
 void jit_emit_stubs(struct soft_jit *j, struct emit *e)
 {
+	const u8 *since = e->p;
+
 	j->leave = e->p;
 	move_guest(e, true);
 	e_load(e, 8, H_RSP, C(jit.host_sp));
@@ -206,23 +215,30 @@ void jit_emit_stubs(struct soft_jit *j, struct emit *e)
 	e_mov_imm64(e, H_RAX, JIT_OUT);
 	e_jmp_to(e, j->leave);
 
+	name_stub(e, &since, "leave");
 	j->call = e->p;
 	emit_call_stub(j, e, jit_exec);
 	j->ready = e->p;
 	emit_call_stub(j, e, jit_ready);
+	name_stub(e, &since, "call-handler");
 	j->lookup = e->p;
 	emit_lookup_stub(e);
+	name_stub(e, &since, "lookup-branch");
 	j->go = e->p;
 	emit_go_stub(j, e);
 	emit_enter(j, e);
+	name_stub(e, &since, "enter");
 	j->way = e->p;
 	emit_call_c(e, (u64)jit_take_way);
+	name_stub(e, &since, "take-way");
 	for (u32 half = 0; half < 2; half++) {
 		for (u32 write = 0; write < 2; write++) {
 			j->stack[half][write] = e->p;
 			emit_stack_stub(e, half, write);
 		}
 	}
+	name_stub(e, &since, "stack-page");
 	j->crosses = e->p;
 	emit_call_c(e, (u64)jit_crosses);
+	name_stub(e, &since, "crosses");
 }
