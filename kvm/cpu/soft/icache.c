@@ -246,30 +246,22 @@ bool soft_crosses(struct x86_cpu *c, const struct soft_block *b, u64 lin)
 	return rest && !memcmp(soft_block_bytes(b) + b->bytes, rest, b->cross);
 }
 
-static void add_insn(struct x86_cpu *c, struct soft_block *b, struct x86_insn *i)
-{
-	soft_bind_insn(c, i);
-	if (b->own)
-		soft_block_own(b)[b->n++] = *i;
-	else
-		b->insn[b->n++] = soft_table_insn(soft_icache(c), i);
-}
-
 /* The first instruction is longer than the page, of which `room` bytes are there. */
 static void decode_crossing(struct x86_cpu *c, u64 host, struct soft_block *b, u8 *bytes, u32 room)
 {
 	u64 lin = soft_code_lin(c);
 	const u8 *rest = next_page(c, lin);
-	struct x86_insn i;
+	struct x86_insn *i = soft_block_own(b);
 	int len;
 
 	if (!rest || ((lin ^ host) & ~PAGE_MASK))
 		return;
 	memcpy(bytes + room, rest, 15 - room);
-	len = x86_decode(c->decoder, bytes, 15, c->mode, c->features, &i);
+	len = x86_decode(c->decoder, bytes, 15, c->mode, c->features, i);
 	if (len <= (int)room)
 		return;
-	add_insn(c, b, &i);
+	soft_bind_insn(c, i);
+	b->n = 1;
 	b->bytes = room;
 	b->cross = len - room;
 }
@@ -281,22 +273,23 @@ static void decode_block(struct x86_cpu *c, u64 host, struct soft_block *b, u8 *
 	u32 room = PAGE_SIZE - (host & ~PAGE_MASK), at = 0;
 
 	while (b->n < SOFT_BLOCK_MAX && at < room) {
+		struct x86_insn *i = &soft_block_own(b)[b->n];
 		u32 n = min(room - at, 15u);
-		struct x86_insn i;
 		int len;
 
 		/* A copy: another vCPU may write the page while it is decoded. */
 		memcpy(bytes + at, (void *)(host + at), n);
-		len = x86_decode(c->decoder, bytes + at, n, c->mode, c->features, &i);
+		len = x86_decode(c->decoder, bytes + at, n, c->mode, c->features, i);
 		if (len == 0 && !at && room < 15) {
 			decode_crossing(c, host, b, bytes, room);
 			return;
 		}
 		if (len <= 0)
 			break;
+		soft_bind_insn(c, i);
 		at += len;
-		add_insn(c, b, &i);
-		if (x86_op(&i)->attr & (X86_A_END | X86_A_SHADOW | X86_A_IO))
+		b->n++;
+		if (x86_op(i)->attr & (X86_A_END | X86_A_SHADOW | X86_A_IO))
 			break;
 	}
 	b->bytes = at;
@@ -334,12 +327,14 @@ struct soft_block *soft_icache_find(struct x86_cpu *c, u64 host)
 		ic->used = ALIGN_UP(ic->used, sizeof(struct x86_insn));
 	b = (struct soft_block *)(ic->arena + ic->used);
 	*b = (struct soft_block){
-		.key = soft_block_key(host, c->mode), .epoch = ic->epoch, .own = !s->jit,
+		.key = soft_block_key(host, c->mode), .epoch = ic->epoch, .own = true,
 	};
 	decode_block(c, host, b, bytes);
 	if (!b->n)
 		return NULL;
 	soft_stats_decoded(&s->stats, b->n, b->bytes);
+	if (s->jit)
+		soft_table_share(ic, b);
 	memcpy(soft_block_bytes(b), bytes, b->bytes + b->cross);
 	arena_take(ic, soft_block_bytes(b) + b->bytes + b->cross - (u8 *)b);
 	page = page_of(ic, host & PAGE_MASK);

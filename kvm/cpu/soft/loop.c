@@ -207,6 +207,14 @@ static int run_one(struct x86_cpu *c)
 	return next;
 }
 
+/* Is it known that the VMM has not written to a page of code in this epoch? */
+static bool all_told(struct x86_cpu *c)
+{
+	const struct kvm *kvm = c->vcpu->kvm;
+
+	return READ_ONCE(kvm->told) && READ_ONCE(kvm->outside) == ((struct soft_vcpu *)c->soft)->outside;
+}
+
 /* The block at RIP. NULL: *next says what to do instead. */
 static __noinline struct soft_block *find_block(struct x86_cpu *c, u64 lin, int *next)
 {
@@ -230,7 +238,7 @@ static __noinline struct soft_block *find_block(struct x86_cpu *c, u64 lin, int 
 			*next = leave(c);
 		return NULL;
 	}
-	if (fresh && map.host)
+	if (fresh && map.host && !all_told(c))
 		soft_icache_doubt_page(c, (u64)map.host & PAGE_MASK);
 	b = map.host ? soft_icache_find(c, (u64)map.host) : NULL;
 	if (!b)

@@ -30,7 +30,8 @@ typedef u32 soft_ref;			/* a place in the arena of decoded code, in units of 8 b
  * debugger, and mostly tells nobody. So a block keeps the bytes that it was decoded from and is compared with
  * memory once in each epoch: one begins after every exit and every interrupt that the VMM raised
  * (kvm_note_outside), and for a page's blocks whenever a translation to the page is made. A VMM that tells
- * (kvm_memory_written) begins none by its interrupts, but only where it wrote to a page of code.
+ * (kvm_memory_written) begins none by its interrupts, but only where it wrote to a page of code; and until then,
+ * translations mean nothing.
  */
 struct soft_block {
 	u64 key;			/* soft_block_key; 0: it is stale */
@@ -203,8 +204,8 @@ void soft_tables_forget_blocks(struct soft_icache *ic);
 size_t soft_tables_bytes(const struct soft_icache *ic);	/* that they take now */
 void soft_table_add(struct soft_icache *ic, struct soft_block *b);
 void soft_table_remove(struct soft_icache *ic, const struct soft_block *b);
-/* The number of an instruction that is as i is, in all of its fields. */
-s32 soft_table_insn(struct soft_icache *ic, const struct x86_insn *i);
+/* b has its instructions by itself: now it has the numbers of what is the same in all fields. */
+void soft_table_share(struct soft_icache *ic, struct soft_block *b);
 
 /* ---- icache.c ---- */
 int soft_icache_init(struct soft_icache *ic, size_t size);

@@ -152,10 +152,9 @@ static void grow_insns(struct soft_icache *ic)
 	os_large_zero(old, n * sizeof(*old));
 }
 
-s32 soft_table_insn(struct soft_icache *ic, const struct x86_insn *i)
+static s32 number_of(struct soft_icache *ic, const struct x86_insn *i, u64 hash)
 {
 	struct soft_insn_table *t = &ic->known;
-	u64 hash = insn_hash(i);
 	u32 at = hash >> (64 - t->bits), slot;
 
 	while ((slot = t->slots[at])) {
@@ -170,6 +169,25 @@ s32 soft_table_insn(struct soft_icache *ic, const struct x86_insn *i)
 	ic->insns[-(s64)++ic->nr_insns] = *i;
 	put_insn(t, hash, ic->nr_insns);
 	return -(s32)ic->nr_insns;
+}
+
+void soft_table_share(struct soft_icache *ic, struct soft_block *b)
+{
+	const struct x86_insn *own = soft_block_own(b);
+	u64 hash[SOFT_BLOCK_MAX];
+
+	/* It is the memory that takes time, and less of it if all is waited for together. */
+	for (u32 k = 0; k < b->n; k++) {
+		hash[k] = insn_hash(&own[k]);
+		__builtin_prefetch(&ic->known.slots[hash[k] >> (64 - ic->known.bits)]);
+	}
+	/* The numbers are where the instructions are, but none is before its instruction has been read. */
+	for (u32 k = 0; k < b->n; k++) {
+		struct x86_insn i = own[k];
+
+		b->insn[k] = number_of(ic, &i, hash[k]);
+	}
+	b->own = false;
 }
 
 /* ---- both ---- */
