@@ -11,38 +11,7 @@
 #include <string.h>
 
 #include "insn.h"
-
-struct rng { u64 s[2]; };
-
-static u64 splitmix(u64 *x)
-{
-	u64 z = *x += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-	return z ^ (z >> 31);
-}
-
-/* xoroshiro128+ */
-static u64 rnd(struct rng *r)
-{
-	u64 a = r->s[0], b = r->s[1], sum = a + b;
-
-	b ^= a;
-	r->s[0] = ((a << 24) | (a >> 40)) ^ b ^ (b << 16);
-	r->s[1] = (b << 37) | (b >> 27);
-	return sum;
-}
-
-static u32 below(struct rng *r, u32 n)
-{
-	return ((rnd(r) >> 32) * n) >> 32;
-}
-
-static bool one_in(struct rng *r, u32 n)
-{
-	return below(r, n) == 0;
-}
+#include "random.h"
 
 /* ---- which rows ---- */
 
@@ -108,6 +77,25 @@ const char *generate_skips(const struct x86_opcode *op)
 	return NULL;
 }
 
+bool generate_free_to_fault(const struct x86_opcode *op)
+{
+	static const char *const names[] = {
+		"pusha", "popa", "enter", "bound", "call", "maskmovq", "maskmovdqu", "vmaskmovdqu",
+	};
+
+	for (u32 k = 0; k < ARRAY_SIZE(names); k++)
+		if (!strcmp(op->name, names[k]))
+			return true;
+	for (u32 k = 0; k < ARRAY_SIZE(op->op); k++) {
+		u8 size = op->op[k].size;
+
+		if (op->op[k].kind == X86_OP_VSIB || size == X86_SZ_STATE || size == X86_SZ_ENV ||
+		    size == X86_SZ_T)
+			return true;
+	}
+	return strstr(op->name, "maskmov");
+}
+
 void generate_init(const struct native_can *c, const struct x86_cpu *x, const char *op)
 {
 	can = *c;
@@ -126,7 +114,7 @@ u32 generate_rows(void)
 
 /* ---- values ---- */
 
-static u64 integer(struct rng *r)
+u64 random_integer(struct rng *r)
 {
 	static const u64 edges[] = {
 		0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff,
@@ -158,7 +146,7 @@ static u64 noncanonical(struct rng *r)
 
 /* A double, or two floats, near what matters: zeros, denormals, infinities, NaNs,
  * ordinary numbers. */
-static u64 floats(struct rng *r)
+u64 random_floats(struct rng *r)
 {
 	static const u64 doubles[] = {
 		0, 0x8000000000000000, 1, 0x000fffffffffffff, 0x0010000000000000, 0x7fefffffffffffff,
@@ -190,7 +178,7 @@ static u64 floats(struct rng *r)
 		lo = (rnd(r) & 0x807fffff) | (127 - 4 + below(r, 8)) << 23;
 		return hi << 32 | lo;
 	case 6:
-		return integer(r);
+		return random_integer(r);
 	default:
 		return rnd(r);
 	}
@@ -264,8 +252,8 @@ static void fp_state(struct rng *r, u8 *x)
 	for (u32 i = 0; i < 8; i++)
 		extended(r, x + 32 + 16 * i);
 	for (u32 i = 0; i < 32; i++) {
-		put64(x + 160 + 8 * i, floats(r));
-		put64(x + XSAVE_YMM + 8 * i, floats(r));
+		put64(x + 160 + 8 * i, random_floats(r));
+		put64(x + XSAVE_YMM + 8 * i, random_floats(r));
 	}
 	put64(x + XSAVE_HEADER, can.xsave_mask);
 }
@@ -488,7 +476,7 @@ static void encode(struct rng *r, struct encoding *e, const struct x86_opcode *o
 	}
 	e->imm_at = e->n;
 	while (e->n < sizeof(e->b))
-		put(e, one_in(r, 4) ? (u8)integer(r) : (u8)rnd(r));
+		put(e, one_in(r, 4) ? (u8)random_integer(r) : (u8)rnd(r));
 }
 
 /* ---- where memory operands go ---- */
@@ -677,7 +665,7 @@ static void fill(struct rng *r, struct memory *a, struct memory *b, u64 lin, u32
 	if (lin < DATA_BASE / 2 || lin > 2ull * DATA_BASE)
 		return;
 	for (u64 at = start; at < end; at += 8) {
-		u64 v = fp ? floats(r) : integer(r);
+		u64 v = fp ? random_floats(r) : random_integer(r);
 
 		if (at < DATA_BASE || at > DATA_BASE + DATA_SIZE - 8)
 			continue;
@@ -916,7 +904,7 @@ static void prepare_registers(struct rng *r, struct test_case *t)
 	u64 *g = t->in.gpr;
 
 	for (u32 n = 0; n < 16; n++)
-		g[n] = integer(r);
+		g[n] = random_integer(r);
 	if (t->mode != X86_MODE_64) {
 		for (u32 n = 0; n < 16; n++)
 			g[n] = (u32)g[n];
@@ -980,8 +968,7 @@ static bool touches_fp(const struct x86_opcode *op)
 
 bool generate(u64 seed, u64 number, struct memory *a, struct memory *b, struct test_case *t)
 {
-	u64 mix = seed * 0x9e3779b97f4a7c15ull + number;
-	struct rng rng = { { splitmix(&mix), splitmix(&mix) } }, *r = &rng;
+	struct rng rng = random_start(seed, number), *r = &rng;
 	const struct x86_opcode *op = &x86_optable[rows[number % nr_rows]];
 	struct encoding e;
 	u64 lin, base;

@@ -6,6 +6,7 @@
  *	native.c	runs it on the host (enter.S), in a child that may be lost
  *	interp.c	runs it in a vCPU of libanykvm, whose memory looks the same
  *	insn-test.c	compares, reports, counts
+ *	joined.c	makes sequences of several blocks, which jit-test.c runs in the translator too
  *
  * A case depends on nothing but the seed and its number, so that any can be run again alone.
  */
@@ -60,7 +61,7 @@ struct outcome {
 /* One set of the data region's pages, and where the test may write it. */
 struct memory {
 	u8 *data;		/* DATA_SIZE, holes unused */
-	u8 *code;		/* the code page */
+	u8 *code;		/* the code pages */
 };
 
 /* ---- native.c ---- */
@@ -70,9 +71,9 @@ int native_init(struct memory *mem, struct native_can *can);
 /* What native_run puts at CODE_START: the bytes, then a jump to the exit stub as the mode has it. Returns how many bytes. */
 u32 native_put_code(const struct test_case *t, u8 *code);
 void native_run(const struct test_case *t, struct outcome *o);
-/* The same for a whole code page with len bytes of instructions at CODE_START; what follows them has to fault. A fault
- * at any of the instructions is one, with out.rip at it. */
-void native_run_page(const struct test_case *t, const u8 *page, u32 len, struct outcome *o);
+/* The same for all code pages, with len bytes of instructions at t->in.rip; what follows them has to fault. A fault
+ * at any of the instructions, none of which is INT3, is one, with out.rip at it. */
+void native_run_pages(const struct test_case *t, const u8 *pages, u32 len, struct outcome *o);
 
 /* ---- interp.c ---- */
 int interp_init(struct memory *mem);
@@ -89,6 +90,32 @@ bool generate(u64 seed, u64 number, struct memory *a, struct memory *b, struct t
 /* Why the row is not tried; NULL: it is. */
 const char *generate_skips(const struct x86_opcode *op);
 u32 generate_rows(void);
+/* Are its faults in part the processor's choice? It moves memory in pieces, or has two reasons to fault. */
+bool generate_free_to_fault(const struct x86_opcode *op);
+
+/* ---- joined.c ---- */
+
+#define SEQUENCE_INSNS	90
+#define SEQUENCE_BLOCKS	8
+#define SEQUENCE_BYTES	1024
+
+/* Instructions one behind the other, which HLT is behind. */
+struct sequence {
+	struct test_case first;		/* the state before it */
+	u32 at;				/* linear address */
+	u32 len, nr, nr_blocks;
+	u8 code[SEQUENCE_BYTES];
+	u16 start[SEQUENCE_INSNS + 16];	/* each instruction's offset, and the end's */
+	u16 block[SEQUENCE_BLOCKS + 1];	/* the offsets of blocks, that of the end among them */
+	u8 runs[SEQUENCE_BLOCKS + 1];	/* how often each has run before; 0: never */
+	bool host;			/* it can run on the host */
+	bool eager;			/* what is reached by leaving a translation is translated */
+	bool attention;			/* somebody wants something all the time */
+	struct memory scratch;		/* for what makes it to write to */
+};
+
+/* A sequence of several blocks. false: not this time. s->scratch is set. */
+bool make_joined(u64 seed, u64 number, int mode, struct sequence *s);
 
 /* Base of a segment in a case. */
 u64 case_seg_base(const struct test_case *t, int seg);

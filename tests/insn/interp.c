@@ -13,7 +13,7 @@
 #include "kvm/cpu/soft/vector.h"
 #include "kvm/x86/xstate.h"
 
-/* Guest-physical layout: page tables, then the code page, then the data region. */
+/* Guest-physical layout: page tables, then the code pages, then the data region. */
 #define GPA_PML4	0x1000
 #define GPA_PDPT	0x2000
 #define GPA_PD		0x3000
@@ -51,7 +51,8 @@ static void make_page_tables(void)
 	set_entry(GPA_PDPT, 0, GPA_PD | PTE_ALL);
 	set_entry(GPA_PD, CODE_BASE >> 21, GPA_PT_CODE | PTE_ALL);
 	set_entry(GPA_PD, DATA_BASE >> 21, GPA_PT_DATA | PTE_ALL);
-	set_entry(GPA_PT_CODE, (CODE_PAGE >> 12) & 511, GPA_CODE | PTE_ALL);
+	for (u32 i = 0; i < CODE_PAGES; i++)
+		set_entry(GPA_PT_CODE, ((CODE_PAGE >> 12) + i) & 511, (GPA_CODE + i * PAGE_SIZE) | PTE_ALL);
 	for (u32 i = 0; i < ARRAY_SIZE(data_pages); i++)
 		set_entry(GPA_PT_DATA, ((DATA_BASE + data_pages[i]) >> 12) & 511,
 			  (GPA_DATA + data_pages[i]) | PTE_P | PTE_U | PTE_NX |
@@ -112,6 +113,7 @@ int interp_init(struct memory *mem)
 	if (ram == MAP_FAILED || run == MAP_FAILED)
 		return -errno;
 	make_page_tables();
+	memset(ram + GPA_CODE, 0xcc, CODE_PAGES * PAGE_SIZE);
 	kvm = kvm_create_vm(0, &error);
 	if (!kvm)
 		return error;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The translator against the interpreter and the host's processor: random sequences of one to a few
- * instructions, run by all from the same state, must end in the same place with the same registers, flags,
- * vectors, memory and fault.
+ * The translator against the interpreter and the host's processor: random sequences of instructions, run by all
+ * from the same state, must end in the same place with the same registers, flags, vectors, memory and fault.
  *
- * A sequence is made of cases of generate.c and lies in guest memory with HLT behind it, which
- * faults at this privilege and so tells where the straight way ended.
+ * A sequence is one block of a few cases of generate.c, or several blocks (joined.c), which the translator is told
+ * have run often. It lies in guest memory with HLT behind it, which faults at this privilege and so tells where the
+ * straight way ended.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -19,11 +19,12 @@
 #include "kvm/anykvm.h"
 #include "kvm/cpu/soft/jit/jit.h"
 #include "kvm/cpu/soft/soft.h"
+#include "random.h"
 
 #define DEFAULT_SECONDS	20
 #define LONGEST		8
 #define MAX_REPORTS	10
-#define MAX_ROUNDS	50
+#define MAX_ROUNDS	400
 #define DATA_PAGES	ARRAY_SIZE(data_pages)
 
 /* All that a run leaves behind. */
@@ -42,6 +43,7 @@ struct result {
 static struct native_can can;
 static struct memory host_memory, memory;
 static u64 seed, hosted;
+static int only_mode;		/* 0, 32, 64 */
 
 /* Wild addresses must hit nothing on the host; AddressSanitizer's shadow is terabytes of memory that they hit. */
 #if defined(__SANITIZE_ADDRESS__)
@@ -54,15 +56,6 @@ static u64 seed, hosted;
 #ifndef HOST_IS_EMPTY
 #define HOST_IS_EMPTY	true
 #endif
-
-static u64 splitmix(u64 *s)
-{
-	u64 z = *s += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-	return z ^ (z >> 31);
-}
 
 static void take(struct x86_cpu *c, struct result *o, int r)
 {
@@ -83,39 +76,89 @@ static void take(struct x86_cpu *c, struct result *o, int r)
 		memcpy(o->data[k], memory.data + data_pages[k], PAGE_SIZE);
 }
 
-/* As loop.c runs a block. */
-static int interpret(struct x86_cpu *c, struct soft_block *b, u32 from)
+/* As loop.c runs a block, or an instruction that is in two pages and is another one than it was. */
+static int interpret(struct x86_cpu *c, struct soft_block *b)
 {
-	const struct x86_insn *i;
-	u32 at = 0;
+	bool stale = b->cross && !soft_crosses(c, b, c_rip(c));
+	struct x86_insn now;
 
-	for (u32 k = 0; k < b->n; k++, at += i->len) {
+	if (stale) {
+		if (x86_decode(c->decoder, memory.code + (c_rip(c) - CODE_PAGE), 15, c->mode, c->features, &now) <= 0)
+			return x86_raise(c, X86_UD);
+		soft_bind_insn(c, &now);
+	}
+	for (u32 k = 0; k < b->n; k++) {
+		const struct x86_insn *i = stale ? &now : soft_block_insn(soft_icache(c), b, k);
 		int r;
 
-		i = soft_block_insn(soft_icache(c), b, k);
-		if (at < from)
-			continue;
 		c_rip(c) += i->len;
 		r = i->fn(c, i);
 		if (r == X86_FAULT)
 			x86_finish_fault(c, i);
+		if (r == X86_RESTART)		/* it was interrupted */
+			c_rip(c) -= i->len;
 		if (r)
-			return r;
+			return r == X86_DONE || r == X86_RESTART ? JIT_NEXT : r;
 		if (!soft_block_host(b))	/* its code was modified */
 			break;
 	}
 	return JIT_NEXT;
 }
 
-/* Runs what is at RIP. false: no block can be made, or the translator's tick came in between. */
-static bool run(const struct test_case *t, bool jit, struct result *o)
+/* The block at a place in the code pages. NULL: none can be made. */
+static struct soft_block *block_at(struct x86_cpu *c, u64 lin)
 {
+	struct soft_icache *ic = soft_icache(c);
+	struct x86_mapping map[CODE_PAGES];
+	u32 page = (lin - CODE_PAGE) / PAGE_SIZE;
+	struct soft_block *b;
+	u64 host;
+
+	/* All of them, for instructions that are in two. */
+	for (u32 k = 0; k < CODE_PAGES; k++) {
+		int r = x86_translate(c, CODE_PAGE + k * PAGE_SIZE, X86_FETCH, false, &map[k]);
+
+		if (r == X86_RESTART) {
+			/* The core would serve the requests that come with the first code of a page. */
+			atomic_xchg(&c->vcpu->requests, 0);
+			x86_tlb_flush_all(c);
+			r = x86_translate(c, CODE_PAGE + k * PAGE_SIZE, X86_FETCH, false, &map[k]);
+		}
+		if (r || !map[k].host)
+			return NULL;
+	}
+	host = (u64)map[page].host + (lin & ~PAGE_MASK);
+	b = soft_icache_find(c, host);
+	/* As loop.c does: what is translated is compared with its page. */
+	if (b && b->jit_slot && !soft_icache_compared(ic, b) && !soft_icache_check_page(c, b))
+		b = soft_icache_find(c, host);
+	return b;
+}
+
+/* The sequence's blocks have run often, nearly all of them. */
+static void heat(struct x86_cpu *c, const struct sequence *q)
+{
+	for (u32 k = 0; k < q->nr_blocks; k++) {
+		u64 rip = c_rip(c);
+		struct soft_block *b;
+
+		c_rip(c) = q->at + q->block[k];
+		b = block_at(c, q->at + q->block[k]);
+		if (b && !b->jit_slot)
+			b->runs = q->runs[k] ? JIT_HOT / 2 + q->runs[k] % (JIT_HOT - JIT_HOT / 2) : 0;
+		c_rip(c) = rip;
+	}
+}
+
+/* Runs the sequence until it is left. false: no block can be made, or it does not end. */
+static bool run(const struct sequence *q, bool jit, struct result *o)
+{
+	const struct test_case *t = &q->first;
 	struct x86_cpu *c = interp_cpu();
 	struct soft_vcpu *s = c->soft;
-	struct x86_mapping map;
 	struct soft_block *b;
-	bool done = true;
-	int r;
+	bool first = true;
+	int r = JIT_NEXT;
 
 	interp_load(t);
 	/* As systems have them: a base, and no limit. */
@@ -125,64 +168,65 @@ static bool run(const struct test_case *t, bool jit, struct result *o)
 	}
 	s->icache.epoch++;
 	jit_begin(s->jit);
-	r = x86_translate(c, c_rip(c), X86_FETCH, false, &map);
-	if (r == X86_RESTART) {
-		/* The core would serve the requests that come with the first code of a page. */
-		atomic_xchg(&c->vcpu->requests, 0);
-		x86_tlb_flush_all(c);
-		r = x86_translate(c, c_rip(c), X86_FETCH, false, &map);
-	}
-	if (r || !map.host)
-		return false;
-	b = soft_icache_find(c, (u64)map.host);
-	/* As loop.c does: what is translated is compared with its page. */
-	if (b && b->jit_slot && !soft_icache_compared(&s->icache, b) && !soft_icache_check_page(c, b))
-		b = soft_icache_find(c, (u64)map.host);
-	if (!b)
-		return false;
-	if (jit && !b->jit_slot)
-		jit_translate(c, b);
-	if (jit && !b->jit_slot)
-		return false;
-	WRITE_ONCE(c->attention, 0);
+	if (jit)
+		heat(c, q);
 	soft_fpu_enter(c);
-	r = jit ? jit_run(c, b) : JIT_NEXT;
-	if (r == X86_FAULT)
-		x86_finish_fault(c, s->jit->insn);
-	/* The translator may leave at any time: what is left to do is the interpreter's. */
-	for (u32 rounds = 0; r == JIT_NEXT && soft_block_host(b) && c_rip(c) - t->in.rip < b->bytes &&
-	     rounds < MAX_ROUNDS; rounds++)
-		r = interpret(c, b, c_rip(c) - t->in.rip);
-	if (jit && r == X86_RESTART) {
-		c_rip(c) -= s->jit->insn->len;
-		r = JIT_NEXT;
+	/* The HLT behind it belongs to it. */
+	for (u32 rounds = 0; r == JIT_NEXT && c_rip(c) - q->at <= q->len; rounds++) {
+		b = rounds < MAX_ROUNDS ? block_at(c, c_rip(c)) : NULL;
+		if (!b)
+			break;
+		if (jit && !b->jit_slot && (first || q->eager))
+			jit_translate(c, b);
+		if (jit && first && !b->jit_slot)
+			break;
+		first = false;
+		WRITE_ONCE(c->attention, 0);
+		if (!jit || !b->jit_slot || (b->cross && !soft_crosses(c, b, c_rip(c)))) {
+			r = interpret(c, b);
+			continue;
+		}
+		if (q->attention)
+			WRITE_ONCE(c->attention, X86_ATTN_KICK);
+		r = jit_run(c, b);
+		if (r == X86_FAULT)
+			x86_finish_fault(c, s->jit->insn);
+		if (r == X86_RESTART)
+			c_rip(c) -= s->jit->insn->len;
+		if (r == X86_DONE || r == X86_RESTART)
+			r = JIT_NEXT;
+		/* Whoever wanted something has it, and it goes on. */
+		if (r == JIT_NEXT && READ_ONCE(c->attention) && c_rip(c) - q->at <= q->len) {
+			WRITE_ONCE(c->attention, 0);
+			b = block_at(c, c_rip(c));
+			if (!b)
+				break;
+			r = interpret(c, b);
+		}
 	}
 	soft_fpu_leave(c);
-	if (READ_ONCE(c->attention))
-		done = false;
 	WRITE_ONCE(c->attention, 0);
 	take(c, o, r);
-	return done;
+	return r != JIT_NEXT || c_rip(c) - q->at > q->len;
 }
 
-static void print_code(const u8 *p, u32 len)
+static void print_code(const struct sequence *q)
 {
-	while (len) {
-		struct x86_cpu *c = interp_cpu();
-		struct x86_insn i;
+	for (u32 k = 0; k < q->nr; k++) {
+		const u8 *p = q->code + q->start[k];
+		u32 n = q->start[k + 1] - q->start[k];
 		char text[128];
-		int n = x86_decode(c->decoder, p, min(len, 15u), c->mode, c->features, &i);
 
-		if (n <= 0)
-			break;
-		disassemble(p, n, 16 << c->mode, CODE_START, text, sizeof(text));
+		for (u32 b = 0; b < q->nr_blocks; b++)
+			if (q->block[b] == q->start[k])
+				printf("  %x, %u runs\n", q->at + q->start[k], q->runs[b]);
+		disassemble(p, n, 16 << q->first.mode, q->at + q->start[k], text, sizeof(text));
 		printf("    ");
-		for (int k = 0; k < n; k++)
-			printf("%02x ", p[k]);
+		for (u32 b = 0; b < n; b++)
+			printf("%02x ", p[b]);
 		printf("\t%s\n", text);
-		p += n;
-		len -= n;
 	}
+	printf("  %s%s\n", q->eager ? "with all translated " : "", q->attention ? "with interruptions" : "");
 }
 
 static const char *compare(const struct test_case *t, const struct result *a, const struct result *b)
@@ -190,7 +234,8 @@ static const char *compare(const struct test_case *t, const struct result *a, co
 	static char what[200];
 
 	if (a->r != b->r)
-		snprintf(what, sizeof(what), "result: interpreter %d, translator %d", a->r, b->r);
+		snprintf(what, sizeof(what), "result: interpreter %d at %llx, translator %d at %llx", a->r,
+			 (unsigned long long)a->regs[X86_REG_RIP], b->r, (unsigned long long)b->regs[X86_REG_RIP]);
 	else if (a->vector != b->vector || a->error != b->error || a->payload != b->payload)
 		snprintf(what, sizeof(what), "fault: vector %u, %u", a->vector, b->vector);
 	else if (a->rflags != b->rflags)
@@ -252,27 +297,6 @@ static bool of_theme(const struct x86_insn *i, enum theme theme, u64 chance)
 
 /* ---- the host's processor ---- */
 
-/* Are there instructions whose faults are in part the processor's choice, as insn-test knows them? They
- * move memory in pieces, or have two reasons to fault. */
-static bool free_to_fault(const struct x86_opcode *op)
-{
-	static const char *const names[] = {
-		"pusha", "popa", "enter", "bound", "call", "maskmovq", "maskmovdqu", "vmaskmovdqu",
-	};
-
-	for (u32 k = 0; k < ARRAY_SIZE(names); k++)
-		if (!strcmp(op->name, names[k]))
-			return true;
-	for (u32 k = 0; k < ARRAY_SIZE(op->op); k++) {
-		u8 size = op->op[k].size;
-
-		if (op->op[k].kind == X86_OP_VSIB || size == X86_SZ_STATE || size == X86_SZ_ENV ||
-		    size == X86_SZ_T)
-			return true;
-	}
-	return strstr(op->name, "maskmov");
-}
-
 /* XSAVE need not write a component that is in its initial state. */
 static void complete_xsave(u8 *x)
 {
@@ -319,22 +343,27 @@ static const char *compare_fp(const struct result *ours, const u8 *x)
 }
 
 /* What the host's processor makes of the sequence, against what the interpreter did; which ended with a fault,
- * that of the HLT behind the sequence at least. NULL: the same. */
-static const char *on_host(const struct test_case *t, const u8 *page, u32 len, const u32 *starts, u32 n,
-			   const struct result *ours)
+ * that of the HLT behind the sequence at least, or left it. NULL: the same. */
+static const char *on_host(const struct sequence *q, const u8 *pages, const struct result *ours)
 {
 	const u64 flags = X86_RFLAGS_ARITH | X86_RFLAGS_DF | X86_RFLAGS_AC | X86_RFLAGS_ID | X86_RFLAGS_IF |
 			  X86_RFLAGS_IOPL;
-	u64 mask = t->mode == X86_MODE_64 ? ~0ull : 0xffffffff, rip = t->in.rip + len;
-	bool fault = ours->regs[X86_REG_RIP] != rip + 1;	/* HLT's is behind it */
+	const struct test_case *t = &q->first;
+	u64 mask = t->mode == X86_MODE_64 ? ~0ull : 0xffffffff, rip = ours->regs[X86_REG_RIP];
+	bool fault = ours->r == X86_FAULT;
 	static struct outcome o;
 	static char what[200];
 
-	native_run_page(t, page, len, &o);
-	/* Ours is behind the instruction. */
-	for (u32 k = 0; fault && k < n; k++)
-		if (t->in.rip + starts[k + 1] == ours->regs[X86_REG_RIP])
-			rip = t->in.rip + starts[k];
+	native_run_pages(t, pages, q->len, &o);
+	/* Ours is behind the instruction. HLT's is none of the sequence's. */
+	if (fault && rip == q->at + q->len + 1) {
+		rip--;
+		fault = false;
+	}
+	for (u32 k = 0; fault && k < q->nr; k++) {
+		if (q->at + q->start[k + 1] == ours->regs[X86_REG_RIP])
+			rip = q->at + q->start[k];
+	}
 	if (o.fault != fault || o.out.rip != rip) {
 		snprintf(what, sizeof(what), "host: %s at %llx, ours: %s at %llx", o.fault ? "fault" : "end",
 			 (unsigned long long)o.out.rip, fault ? "fault" : "end", (unsigned long long)rip);
@@ -382,78 +411,110 @@ static const char *on_host(const struct test_case *t, const u8 *page, u32 len, c
 	return compare_fp(ours, o.out.xsave);
 }
 
-/* One sequence. -1: none was made; 0: alike. */
-static int sequence(u64 number)
+/* A sequence of one block, or one that is a loop. */
+static bool make_single(u64 number, int mode, struct sequence *q)
 {
-	static struct test_case first, t;
-	static struct result interpreted, translated;
-	static u8 before[ARRAY_SIZE(data_pages)][PAGE_SIZE], page[PAGE_SIZE];
-	u64 mix = seed * 0x9e3779b97f4a7c15ull + number;
-	u8 *code = memory.code + (CODE_START - CODE_PAGE);
-	u32 want = 1 + splitmix(&mix) % LONGEST, have = 0, len = 0;
-	u32 starts[LONGEST + 2] = { 0 };
-	const char *what;
-	bool host = true;
-	int mode = can.compat && splitmix(&mix) % 4 == 0 ? X86_MODE_32 : X86_MODE_64;
-	u32 pick = number % 8;
+	struct rng r = random_start(seed, number);
+	u32 want = 1 + below(&r, LONGEST), pick = number % 8;
 	enum theme theme = pick < NR_THEMES ? (enum theme)pick : INTEGERS;
+	static struct test_case t;
 
-	/* All of the page, since it may be read. */
-	memset(memory.code, 0xcc, PAGE_SIZE);
-	for (u32 tries = 0; tries < 400 && have < want; tries++) {
+	q->at = CODE_START;
+	q->nr_blocks = q->nr = q->len = 0;
+	q->host = true;
+	q->eager = q->attention = false;
+	for (u32 tries = 0; tries < 400 && q->nr < want; tries++) {
 		u32 attr;
 
-		if (!generate(seed, splitmix(&mix) >> 8, &host_memory, &memory, &t) || !t.insn.fn)
+		if (!generate(seed, rnd(&r) >> 8, &host_memory, &memory, &t) || !t.insn.fn)
 			continue;
 		attr = x86_op(&t.insn)->attr;
 		if (t.mode != mode || t.small_data || t.stack16 || (attr & (X86_A_IO | X86_A_SHADOW)) ||
-		    ((attr & X86_A_END) && (!(attr & X86_A_BRANCH) || have + 1 < want)))
+		    ((attr & X86_A_END) && (!(attr & X86_A_BRANCH) || q->nr + 1 < want)))
 			continue;
-		if (!of_theme(&t.insn, theme, splitmix(&mix)))
+		if (!of_theme(&t.insn, theme, rnd(&r)))
 			continue;
-		memcpy(code + len, t.bytes, t.insn.len);
-		len += t.insn.len;
-		host = host && !(attr & X86_A_END) && !free_to_fault(x86_op(&t.insn));
-		starts[have + 1] = len;
-		if (!have++ || t.fp)
-			first = t;
+		memcpy(q->code + q->len, t.bytes, t.insn.len);
+		q->len += t.insn.len;
+		q->host = q->host && !(attr & X86_A_END) && !generate_free_to_fault(x86_op(&t.insn));
+		q->start[q->nr + 1] = q->len;
+		if (!q->nr++ || t.fp)
+			q->first = t;
 	}
-	if (!have)
-		return -1;
-	if (splitmix(&mix) % 2) {
+	if (!q->nr)
+		return false;
+	if (one_in(&r, 2)) {
 		/* A loop: dec r; jne to the start. */
-		u32 r = splitmix(&mix) % (mode == X86_MODE_64 ? 16 : 8);
-		u8 loop[] = { mode == X86_MODE_64 ? 0x40 | r >> 3 : 0x3e, 0xff, 0xc8 | (r & 7),
+		u32 reg = below(&r, mode == X86_MODE_64 ? 16 : 8);
+		u8 loop[] = { mode == X86_MODE_64 ? 0x40 | reg >> 3 : 0x3e, 0xff, 0xc8 | (reg & 7),
 			      0x0f, 0x85, 0, 0, 0, 0 };
-		s32 back = -(s32)(len + sizeof(loop));
+		s32 back = -(s32)(q->len + sizeof(loop));
 
 		memcpy(loop + 5, &back, 4);
-		memcpy(code + len, loop, sizeof(loop));
-		len += sizeof(loop);
-		starts[have + 1] = len;
-		first.in.gpr[r] = 1 + splitmix(&mix) % 4;
+		memcpy(q->code + q->len, loop, sizeof(loop));
+		q->start[++q->nr] = q->len + 3;
+		q->len += sizeof(loop);
+		q->start[++q->nr] = q->len;
+		q->first.in.gpr[reg] = 1 + below(&r, 4);
 	}
-	memset(code + len, 0xf4, 16);
-	memcpy(page, memory.code, PAGE_SIZE);
+	return true;
+}
+
+static void restore(u8 *to, const u8 (*from)[PAGE_SIZE])
+{
+	for (u32 k = 0; k < DATA_PAGES; k++)
+		memcpy(to + data_pages[k], from[k], PAGE_SIZE);
+}
+
+/* One sequence. -1: none was made; 0: alike. */
+static int sequence(u64 number)
+{
+	static struct sequence q;
+	static struct result interpreted, translated;
+	static u8 before[ARRAY_SIZE(data_pages)][PAGE_SIZE], pages[CODE_PAGES * PAGE_SIZE], spare[DATA_SIZE];
+	struct rng r = random_start(seed, number ^ 1ull << 63);
+	int mode = !only_mode ? can.compat && one_in(&r, 4) ? X86_MODE_32 : X86_MODE_64 :
+		   only_mode == 32 ? X86_MODE_32 : X86_MODE_64;
+	const char *what = NULL;
+	bool joined = number % 4;
+
+	q.scratch = (struct memory){ .data = spare };
+	if (joined ? !make_joined(seed, number, mode, &q) : !make_single(number, mode, &q))
+		return -1;
+	/* All of the pages, since they may be read. */
+	memset(memory.code, 0xcc, CODE_PAGES * PAGE_SIZE);
+	memcpy(memory.code + (q.at - CODE_PAGE), q.code, q.len);
+	memset(memory.code + (q.at - CODE_PAGE) + q.len, 0xf4, 16);
+	memcpy(pages, memory.code, sizeof(pages));
+	for (u32 k = 0; joined && k < DATA_PAGES; k++) {
+		for (u32 at = 0; at < PAGE_SIZE; at += 8) {
+			u64 v = one_in(&r, 8) ? random_floats(&r) : random_integer(&r);
+
+			memcpy(memory.data + data_pages[k] + at, &v, 8);
+		}
+	}
 	for (u32 k = 0; k < DATA_PAGES; k++)
 		memcpy(before[k], memory.data + data_pages[k], PAGE_SIZE);
-	if (!run(&first, false, &interpreted))
+	if (!run(&q, false, &interpreted))
 		return -1;
-	if (interpreted.r == JIT_NEXT && interpreted.regs[X86_REG_RIP] - CODE_START < len)
-		return -1;	/* a loop */
-	for (u32 k = 0; k < DATA_PAGES; k++)
-		memcpy(memory.data + data_pages[k], before[k], PAGE_SIZE);
-	if (!run(&first, true, &translated))
-		return -1;
-	what = compare(&first, &interpreted, &translated);
+	/* Twice: the second time, its ways out are linked. */
+	for (u32 k = 0; k < 1u + joined && !what; k++) {
+		restore(memory.data, before);
+		memcpy(memory.code, pages, sizeof(pages));
+		if (!run(&q, true, &translated)) {
+			if (!joined || k)
+				return -1;
+			what = "the translator's does not end";
+			break;
+		}
+		what = compare(&q.first, &interpreted, &translated);
+	}
 	/* In those cases FS and GS are not the host's: see run(). */
-	if (mode == X86_MODE_32 && (first.number & 1))
-		host = false;
-	if (!what && host && HOST_IS_EMPTY && interpreted.r == X86_FAULT) {
-		for (u32 k = 0; k < DATA_PAGES; k++)
-			memcpy(host_memory.data + data_pages[k], before[k], PAGE_SIZE);
+	if (!what && q.host && HOST_IS_EMPTY && !(mode == X86_MODE_32 && (q.first.number & 1)) &&
+	    (interpreted.r == X86_FAULT || (joined && interpreted.r == JIT_NEXT))) {
+		restore(host_memory.data, before);
 		hosted++;
-		what = on_host(&first, page, len, starts, have + 1, &interpreted);
+		what = on_host(&q, pages, &interpreted);
 	}
 	for (u32 k = 0; k < DATA_PAGES; k++)
 		memcpy(host_memory.data + data_pages[k], memory.data + data_pages[k], PAGE_SIZE);
@@ -461,7 +522,10 @@ static int sequence(u64 number)
 		return 0;
 	printf("MISMATCH: %s (--seed %llu --first %llu --cases 1)\n", what, (unsigned long long)seed,
 	       (unsigned long long)number);
-	print_code(code, len);
+	print_code(&q);
+	printf("  interpreter: result %d, vector %u, RIP %llx; translator: %d, %u, %llx\n", interpreted.r,
+	       interpreted.vector, (unsigned long long)interpreted.regs[X86_REG_RIP], translated.r,
+	       translated.vector, (unsigned long long)translated.regs[X86_REG_RIP]);
 	return 1;
 }
 
@@ -470,7 +534,7 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{ "seed", required_argument, NULL, 's' }, { "first", required_argument, NULL, 'f' },
 		{ "cases", required_argument, NULL, 'c' }, { "seconds", required_argument, NULL, 't' },
-		{ "op", required_argument, NULL, 'o' }, { NULL, 0, NULL, 0 },
+		{ "op", required_argument, NULL, 'o' }, { "mode", required_argument, NULL, 'm' }, { NULL, 0, NULL, 0 },
 	};
 	u64 number = 0, cases = ~0ull, done = 0, bad = 0;
 	double seconds = DEFAULT_SECONDS;
@@ -486,9 +550,10 @@ int main(int argc, char **argv)
 		case 'c': cases = strtoull(optarg, NULL, 0); break;
 		case 't': seconds = atof(optarg); break;
 		case 'o': op = optarg; break;
+		case 'm': only_mode = atoi(optarg); break;
 		default:
 			fprintf(stderr, "usage: jit-test [--seed N] [--first N] [--cases N] [--seconds N] "
-				"[--op NAME]\nTries random sequences of instructions in the translator and in "
+				"[--op NAME] [--mode 32|64]\nTries random sequences of instructions in the translator and in "
 				"the interpreter.\n");
 			return 2;
 		}
@@ -498,6 +563,10 @@ int main(int argc, char **argv)
 	anykvm_set_engine("jit");
 	if (native_init(&host_memory, &can) || interp_init(&memory)) {
 		fprintf(stderr, "jit-test: cannot set up\n");
+		return 1;
+	}
+	if (only_mode == 32 && !can.compat) {
+		fprintf(stderr, "jit-test: the host's kernel has no 32-bit code\n");
 		return 1;
 	}
 	generate_init(&can, interp_cpu(), op);

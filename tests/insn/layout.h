@@ -4,10 +4,11 @@
 #ifndef INSN_LAYOUT_H
 #define INSN_LAYOUT_H
 
-/* Code: base of the 16-bit code segment; one page of it is there. */
+/* Code: base of the 16-bit code segment; some pages of it are there. */
 #define CODE_BASE	0x10000000
 #define CODE_PAGE	0x10008000
 #define CODE_START	0x10008800
+#define CODE_PAGES	2
 
 /* The native runner's own: its exit code, and the context below. Not in the guest. */
 #define STUB_PAGE	0x10100000

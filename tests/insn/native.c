@@ -142,12 +142,12 @@ int native_init(struct memory *mem, struct native_can *out)
 		(void)*(volatile u8 *)(unsigned long)(DATA_BASE + data_pages[i]);
 	}
 	close(fd);
-	memory.code = map_at(CODE_PAGE, PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, -1, 0);
+	memory.code = map_at(CODE_PAGE, CODE_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, -1, 0);
 	if (!memory.code ||
 	    !map_at(STUB_PAGE, PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, -1, 0) ||
 	    !map_at(CTX, PAGE_SIZE, PROT_READ | PROT_WRITE, -1, 0))
 		return -ENOMEM;
-	memset(memory.code, 0xcc, PAGE_SIZE);
+	memset(memory.code, 0xcc, CODE_PAGES * PAGE_SIZE);
 	memcpy((void *)STUB_PAGE, native_exit, native_exit_end - native_exit);
 
 	stack.ss_sp = mmap(NULL, stack.ss_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
@@ -204,12 +204,12 @@ u32 native_put_code(const struct test_case *t, u8 *code)
 	return n + 6;
 }
 
-/* Runs what is at CODE_START; len bytes of it are the case's. */
+/* Runs what is at the case's RIP; len bytes of it are the case's. */
 static void enter(const struct test_case *t, u32 len, struct outcome *o)
 {
 	memcpy((void *)CTX_IN_GPR, t->in.gpr, sizeof(t->in.gpr));
 	FIELD(CTX_IN_FLAGS, u64) = t->in.rflags;
-	FIELD(CTX_TARGET, u64) = CODE_START;
+	FIELD(CTX_TARGET, u64) = t->in.rip;
 	FIELD(CTX_COMPAT, u32) = t->mode != X86_MODE_64;
 	FIELD(CTX_FP, u32) = t->fp ? can.xsave_mask : 0;
 	FIELD(CTX_IN_FS, u64) = t->in.fs_base;
@@ -243,7 +243,7 @@ static void enter(const struct test_case *t, u32 len, struct outcome *o)
 		return;
 	/* Elsewhere than at the instructions: a branch got there. INT3's RIP is behind it. */
 	o->out.rip = sig.trapno == X86_BP ? sig.rip - 1 : sig.rip;
-	if (o->out.rip - t->in.rip >= len)
+	if (sig.trapno == X86_BP || o->out.rip - t->in.rip >= len)
 		return;
 	o->fault = true;
 	o->vector = sig.trapno;
@@ -263,9 +263,9 @@ void native_run(const struct test_case *t, struct outcome *o)
 	memset(code, 0xcc, n);
 }
 
-void native_run_page(const struct test_case *t, const u8 *page, u32 len, struct outcome *o)
+void native_run_pages(const struct test_case *t, const u8 *pages, u32 len, struct outcome *o)
 {
-	memcpy(memory.code, page, PAGE_SIZE);
+	memcpy(memory.code, pages, CODE_PAGES * PAGE_SIZE);
 	enter(t, len, o);
-	memset(memory.code, 0xcc, PAGE_SIZE);
+	memset(memory.code, 0xcc, CODE_PAGES * PAGE_SIZE);
 }
