@@ -95,7 +95,7 @@ static int interpret(struct x86_cpu *c, struct soft_block *b)
 		r = i->fn(c, i);
 		if (r == X86_FAULT)
 			x86_finish_fault(c, i);
-		if (r == X86_RESTART)		/* it was interrupted */
+		if (r == X86_FAULT || r == X86_RESTART)		/* RESTART: it was interrupted */
 			c_rip(c) -= i->len;
 		if (r)
 			return r == X86_DONE || r == X86_RESTART ? JIT_NEXT : r;
@@ -191,7 +191,7 @@ static bool run(const struct sequence *q, bool jit, struct result *o)
 		r = jit_run(c, b);
 		if (r == X86_FAULT)
 			x86_finish_fault(c, s->jit->insn);
-		if (r == X86_RESTART)
+		if (r == X86_FAULT || r == X86_RESTART)
 			c_rip(c) -= s->jit->insn->len;
 		if (r == X86_DONE || r == X86_RESTART)
 			r = JIT_NEXT;
@@ -355,15 +355,8 @@ static const char *on_host(const struct sequence *q, const u8 *pages, const stru
 	static char what[200];
 
 	native_run_pages(t, pages, q->len, &o);
-	/* Ours is behind the instruction. HLT's is none of the sequence's. */
-	if (fault && rip == q->at + q->len + 1) {
-		rip--;
-		fault = false;
-	}
-	for (u32 k = 0; fault && k < q->nr; k++) {
-		if (q->at + q->start[k + 1] == ours->regs[X86_REG_RIP])
-			rip = q->at + q->start[k];
-	}
+	/* HLT's is none of the sequence's. */
+	fault &= rip != q->at + q->len;
 	if (o.fault != fault || o.out.rip != rip) {
 		snprintf(what, sizeof(what), "host: %s at %llx, ours: %s at %llx", o.fault ? "fault" : "end",
 			 (unsigned long long)o.out.rip, fault ? "fault" : "end", (unsigned long long)rip);

@@ -795,7 +795,7 @@ static u32 run_of(const struct tr *t, const struct kind_of *kd)
 		if (kd[n].kind != kd->kind || (i->flags & X86_I_MEM) || i->rm == X86_RSP)
 			break;
 	}
-	return n;
+	return max(n, 1u);	/* this one alone, whatever it is */
 }
 
 /* All of them with one lookup. Where that misses, they are done one by one. */
