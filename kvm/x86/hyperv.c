@@ -97,12 +97,14 @@ int kvm_hv_supported_cpuid(struct kvm_cpuid_entry2 *entries, u32 max, bool lapic
 void kvm_hv_cpuid_changed(struct kvm_vcpu *v)
 {
 	struct kvm_hv_vcpu *hv = v->cpu.hv;
-	u32 n = v->cpu.nr_cpuid;
 
 	hv->enabled = false;
 	hv->features_eax = hv->features_ebx = hv->features_edx = 0;
 	hv->hints_eax = hv->hints_ebx = hv->syndbg_eax = 0;
-	for (const struct kvm_cpuid_entry2 *e = v->cpu.cpuid; n; n--, e++) {
+	/* Of entries for one leaf the first holds, as everywhere. */
+	for (u32 n = v->cpu.nr_cpuid; n--; ) {
+		const struct kvm_cpuid_entry2 *e = &v->cpu.cpuid[n];
+
 		switch (e->function) {
 		case CPUID_INTERFACE:
 			hv->enabled = e->eax == SIGNATURE_HV1;
