@@ -24,7 +24,7 @@
 #define DEFAULT_SECONDS	20
 #define LONGEST		8
 #define MAX_REPORTS	10
-#define MAX_ROUNDS	400
+#define MAX_ROUNDS	1500
 #define DATA_PAGES	ARRAY_SIZE(data_pages)
 
 /* All that a run leaves behind. */
@@ -150,15 +150,18 @@ static void heat(struct x86_cpu *c, const struct sequence *q)
 	}
 }
 
-/* Runs the sequence until it is left. false: no block can be made, or it does not end. */
-static bool run(const struct sequence *q, bool jit, struct result *o)
+enum ran { RAN, ENDLESS, CANNOT };
+
+/* Runs the sequence until it is left. CANNOT: no block can be made, or there was no room to translate it. */
+static enum ran run(const struct sequence *q, bool jit, struct result *o)
 {
 	const struct test_case *t = &q->first;
 	struct x86_cpu *c = interp_cpu();
 	struct soft_vcpu *s = c->soft;
 	struct soft_block *b;
+	/* The translator may leave behind each instruction. */
+	int r = JIT_NEXT, rounds, most = jit ? MAX_ROUNDS * SOFT_BLOCK_MAX : MAX_ROUNDS;
 	bool first = true;
-	int r = JIT_NEXT;
 
 	interp_load(t);
 	/* As systems have them: a base, and no limit. */
@@ -172,8 +175,8 @@ static bool run(const struct sequence *q, bool jit, struct result *o)
 		heat(c, q);
 	soft_fpu_enter(c);
 	/* The HLT behind it belongs to it. */
-	for (u32 rounds = 0; r == JIT_NEXT && c_rip(c) - q->at <= q->len; rounds++) {
-		b = rounds < MAX_ROUNDS ? block_at(c, c_rip(c)) : NULL;
+	for (rounds = 0; r == JIT_NEXT && rounds < most && c_rip(c) - q->at <= q->len; rounds++) {
+		b = block_at(c, c_rip(c));
 		if (!b)
 			break;
 		if (jit && !b->jit_slot && (first || q->eager))
@@ -207,7 +210,7 @@ static bool run(const struct sequence *q, bool jit, struct result *o)
 	soft_fpu_leave(c);
 	WRITE_ONCE(c->attention, 0);
 	take(c, o, r);
-	return r != JIT_NEXT || c_rip(c) - q->at > q->len;
+	return r != JIT_NEXT || c_rip(c) - q->at > q->len ? RAN : rounds < most ? CANNOT : ENDLESS;
 }
 
 static void print_code(const struct sequence *q)
@@ -488,23 +491,26 @@ static int sequence(u64 number)
 	}
 	for (u32 k = 0; k < DATA_PAGES; k++)
 		memcpy(before[k], memory.data + data_pages[k], PAGE_SIZE);
-	if (!run(&q, false, &interpreted))
+	if (run(&q, false, &interpreted) != RAN)
 		return -1;
 	/* Twice: the second time, its ways out are linked. */
 	for (u32 k = 0; k < 1u + joined && !what; k++) {
 		restore(memory.data, before);
 		memcpy(memory.code, pages, sizeof(pages));
-		if (!run(&q, true, &translated)) {
-			if (!joined || k)
-				return -1;
-			what = "the translator's does not end";
+		switch (run(&q, true, &translated)) {
+		case RAN:
+			what = compare(&q.first, &interpreted, &translated);
 			break;
+		case CANNOT:
+			return -1;
+		default:
+			what = "the translator's does not end";
 		}
-		what = compare(&q.first, &interpreted, &translated);
 	}
 	/* In those cases FS and GS are not the host's: see run(). */
 	if (!what && q.host && HOST_IS_EMPTY && !(mode == X86_MODE_32 && (q.first.number & 1)) &&
-	    (interpreted.r == X86_FAULT || (joined && interpreted.r == JIT_NEXT))) {
+	    (interpreted.r == X86_FAULT || (joined && interpreted.r == JIT_NEXT)) &&
+	    interpreted.regs[X86_REG_RIP] - CODE_BASE < STUB_PAGE - CODE_BASE) {
 		restore(host_memory.data, before);
 		hosted++;
 		what = on_host(&q, pages, &interpreted);

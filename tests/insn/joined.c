@@ -132,6 +132,7 @@ struct maker {
 	u8 pointers[3], counter;
 	u8 data[16], nr_data;
 	u8 focus;			/* the pointer that accesses tend to have in common */
+	bool calls, called;		/* there are to be calls and returns; there has been one */
 	u16 total;			/* weights */
 };
 
@@ -396,11 +397,29 @@ static void instruction(struct maker *m, u8 role)
 	}
 }
 
+/* RSP moves by a constant, or to elsewhere. */
+static void move_stack(struct maker *m)
+{
+	u8 by = 8 * below(&m->r, 16), p = m->pointers[below(&m->r, ARRAY_SIZE(m->pointers))];
+	u8 add[] = { 0x48, 0x83, one_in(&m->r, 2) ? 0xc4 : 0xec, by }, lea[] = { 0x48, 0x8d, 0x64, 0x24, by };
+	u8 mov[] = { 0x48 | p >> 3, 0x8b, 0xe0 | (p & 7) };
+	u32 skip = !m->wide;
+
+	switch (below(&m->r, 5)) {
+	case 0: case 1: append(m, add + skip, sizeof(add) - skip); break;
+	case 2: case 3: append(m, lea + skip, sizeof(lea) - skip); break;
+	default: append(m, mov + skip, sizeof(mov) - skip);
+	}
+}
+
 /* PUSH or POP of so many registers. */
 static void stack_run(struct maker *m)
 {
 	u32 n = 1 + below(&m->r, 9);
 	bool pop = one_in(&m->r, 2);
+
+	if (one_in(&m->r, 4))
+		move_stack(m);
 
 	while (n-- && room(m)) {
 		u8 r = pop ? data(m) : anything(m);
@@ -458,7 +477,7 @@ static void some_instructions(struct maker *m, u32 n)
 /* ---- branches ---- */
 
 /* One to a block that may be yet to come: an index; nr_blocks and beyond are elsewhere. */
-struct fix { u16 at, to; };
+struct fix { u16 at, to; bool absolute; };
 
 /* Makes the flags that a loop goes by. */
 static void count_down(struct maker *m)
@@ -486,7 +505,38 @@ static void branch(struct maker *m, struct fix *fix, u32 opcode, u32 to)
 		n++;
 	b[n++] = opcode;
 	append(m, b, n + 4);
-	*fix = (struct fix){ m->s->len - 4, to };
+	*fix = (struct fix){ m->s->len - 4, to, false };
+}
+
+/* One whose target is in a register or on the stack. */
+static void indirect_branch(struct maker *m, struct fix *fix, u32 to)
+{
+	u8 r = m->data[below(&m->r, m->nr_data)], rex = 0x40 | r >> 3;
+	u8 mov[] = { rex, 0xb8 | (r & 7), 0, 0, 0, 0 }, go[] = { rex, 0xff, (one_in(&m->r, 2) ? 0xd0 : 0xe0) | (r & 7) };
+	static const u8 push[] = { 0x68, 0, 0, 0, 0 }, ret[] = { 0xc3 };
+	bool by_ret = one_in(&m->r, 3);
+
+	if (by_ret)
+		append(m, push, sizeof(push));
+	else
+		append(m, mov + (r < 8), sizeof(mov) - (r < 8));
+	*fix = (struct fix){ m->s->len - 4, to, true };
+	if (room(m) && one_in(&m->r, 2))
+		instruction(m, ALL);
+	if (by_ret)
+		append(m, ret, sizeof(ret));
+	else
+		append(m, go + (r < 8), sizeof(go) - (r < 8));
+}
+
+static void ret(struct maker *m)
+{
+	u8 pop[] = { 0xc2, 8 * below(&m->r, 3), 0 }, plain = 0xc3;
+
+	if (one_in(&m->r, 8))
+		append(m, pop, sizeof(pop));
+	else
+		append(m, &plain, 1);
 }
 
 #define JCC(cc)	(M0F | 0x80 | (cc))
@@ -499,11 +549,32 @@ static void branch(struct maker *m, struct fix *fix, u32 opcode, u32 to)
 static bool end_block(struct maker *m, struct fix *fix, u32 k, u32 n)
 {
 	u32 forward = k + 1 + below(&m->r, n - k), cc = below(&m->r, 16);
+	static const u8 jle_over_call[] = { 0x7e, 5 };
 	static const u8 loops[] = { 0xf, 0xf, 0xf, 5, 9, 3 };	/* g, ne, ns, ae */
 
-	switch (below(&m->r, 16)) {
+	switch (below(&m->r, m->calls ? 24 : 16)) {
 	case 0: case 1: case 2: case 3: case 4:
 		branch(m, fix, JCC(cc), forward);
+		return true;
+	case 16: case 17: case 18: case 19:
+		if (m->called) {
+			ret(m);
+			return false;
+		}
+		__attribute__((fallthrough));
+	case 20: case 21:
+		m->called = true;
+		branch(m, fix, CALL, forward);
+		return true;
+	case 22:
+		indirect_branch(m, fix, forward);
+		return true;
+	case 23:
+		/* Recursion. */
+		m->called = true;
+		count_down(m);
+		append(m, jle_over_call, sizeof(jle_over_call));
+		branch(m, fix, CALL, below(&m->r, k + 1));
 		return true;
 	case 5: case 6:
 		branch(m, fix, JMP, forward);
@@ -520,6 +591,7 @@ static bool end_block(struct maker *m, struct fix *fix, u32 k, u32 n)
 		branch(m, fix, JCC(cc), FAR);
 		return true;
 	case 14:
+		m->called = true;
 		branch(m, fix, CALL, forward);
 		return true;
 	default:
@@ -544,7 +616,7 @@ static void blocks(struct maker *m)
 		s32 to = fixes[k].to == OUTSIDE ? (s32)SEQUENCE_BYTES + 64 : fixes[k].to == FAR ? 0x40000 :
 			 s->block[fixes[k].to];
 
-		to -= fixes[k].at + 4;
+		to += fixes[k].absolute ? (s32)s->at : -(fixes[k].at + 4);
 		memcpy(s->code + fixes[k].at, &to, 4);
 	}
 }
@@ -569,6 +641,8 @@ static void choose_values(struct maker *m, struct state *in)
 		in->gpr[m->pointers[k]] = place(m);
 	in->gpr[X86_RSP] = place(m);
 	in->gpr[m->counter] = one_in(&m->r, 8) ? 20 + below(&m->r, 30) : below(&m->r, 5);
+	if (m->calls && one_in(&m->r, 16))
+		in->gpr[m->counter] = 250 + below(&m->r, 50);		/* deeper than the translator keeps track */
 	/* Nothing but what differs between processors comes of it here. */
 	in->rflags &= ~(u64)X86_RFLAGS_AC;
 	if (one_in(&m->r, 2))
@@ -600,11 +674,12 @@ bool make_joined(u64 seed, u64 number, int mode, struct sequence *s)
 	m.about = choose_subject(&m);
 	for (u32 k = 0; k < ARRAY_SIZE(forms); k++)
 		m.total += forms[k].weight;
+	m.calls = one_in(&m.r, 3);
 	choose_registers(&m);
 	choose_values(&m, &s->first.in);
-	blocks(&m);
 	/* Now and then across the page's end. */
-	s->at = one_in(&m.r, 3) && s->len ? CODE_PAGE + PAGE_SIZE - below(&m.r, s->len) : CODE_START;
+	s->at = one_in(&m.r, 3) ? CODE_PAGE + PAGE_SIZE - below(&m.r, 250) : CODE_START;
+	blocks(&m);
 	s->first.in.rip = s->at;
 	for (u32 k = 0; k < s->nr_blocks; k++)
 		s->runs[k] = one_in(&m.r, 8) ? 0 : 1 + below(&m.r, 255);
