@@ -158,15 +158,14 @@ static void *worker_main(void *unused)
 
 	pthread_setname_np(pthread_self(), "anykvm-worker");
 	for (;;) {
-		u64 data, count;
+		u64 data;
 
 		if (epoll_wait(worker.epoll_fd, events, 1, -1) < 1)
 			continue;
 		data = events[0].data.u64;
 		os_mutex_lock(&worker.lock);
 		if (data == TIMER_WATCH) {
-			if (read(worker.timer_fd, &count, sizeof(count)) == sizeof(count))
-				run_timers();
+			run_timers();	/* which arms it anew: what a read would tell is forgotten by that */
 		} else {
 			u32 i = (u32)data, generation = data >> 32;
 
@@ -256,8 +255,9 @@ int os_timer_set(struct os_timer *t, u64 deadline_ns)
 	r = heap_insert(t);
 	if (r)
 		t->deadline = 0;
-	/* A top that was removed leaves the timerfd too early: that costs one look, no system call now. */
-	if (!r && worker.heap[0] == t)
+	/* A top that was removed leaves the timerfd too early: that costs one look, no system call now. Behind the
+	 * callback that runs, it is armed anyway. */
+	if (!r && worker.heap[0] == t && !worker.running)
 		arm_timerfd();
 out:
 	os_mutex_unlock(&worker.lock);

@@ -59,7 +59,7 @@ struct soft_jit {
 	const struct x86_insn *insn;	/* that stopped translated code */
 	struct soft_block *from;	/* whose edge was not linked when it was taken; NULL: none */
 	u64 link_rip;			/* where that edge leads */
-	struct os_timer tick;		/* makes translated code look up about once a millisecond */
+	struct os_timer tick;		/* makes translated code look up now and then */
 	u32 ticking, ran;
 	bool unwatched;			/* no timer was to be had: interpret meanwhile */
 	struct x86_cpu *cpu;

@@ -13,8 +13,19 @@
 
 #define TICK_NS		1000000
 
-/* Translated code does not count its blocks. While it runs, this brings the vCPU back to the core about once a
- * millisecond, for signals and immediate_exit. */
+/*
+ * Translated code does not count its blocks. While it runs, this brings the vCPU back to the core now and then, for
+ * signals and immediate_exit: once a millisecond where a VMM tells its interrupts by them; less often where it has no
+ * such reason, since a tick costs the processors some 25 microseconds. All tick in the same instant, so that the port's
+ * thread wakes once for however many vCPUs run.
+ */
+static u64 next_tick(const struct soft_jit *j)
+{
+	u64 period = j->cpu->vcpu->kvm->arch.irqchip_mode == KVM_IRQCHIP_KERNEL ? 4 * TICK_NS : TICK_NS;
+
+	return (os_time_ns() / period + 1) * period;
+}
+
 static void tick(void *arg)
 {
 	struct soft_jit *j = arg;
@@ -26,7 +37,7 @@ static void tick(void *arg)
 			return;
 	}
 	atomic_or(&j->cpu->attention, X86_ATTN_KICK);
-	if (os_timer_set(&j->tick, os_time_ns() + TICK_NS))
+	if (os_timer_set(&j->tick, next_tick(j)))
 		atomic_xchg(&j->ticking, 0);	/* jit_begin tries again */
 }
 
@@ -37,7 +48,7 @@ void jit_begin(struct soft_jit *j)
 	j->unwatched = false;
 	if (READ_ONCE(j->ticking) || atomic_xchg(&j->ticking, 1))
 		return;
-	if (os_timer_set(&j->tick, os_time_ns() + TICK_NS)) {
+	if (os_timer_set(&j->tick, next_tick(j))) {
 		atomic_xchg(&j->ticking, 0);
 		j->unwatched = true;
 	}
