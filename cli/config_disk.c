@@ -33,6 +33,7 @@ static const struct config_key disk_keys[] = {
 	  .choices = formats, .value = "raw|qcow2" },
 	{ .name = "readonly", .type = CONFIG_FLAG, CONFIG_AT(struct disk_config, readonly) },
 	{ .name = "ephemeral", .type = CONFIG_FLAG, CONFIG_AT(struct disk_config, ephemeral) },
+	{ .name = "direct", .type = CONFIG_FLAG, CONFIG_AT(struct disk_config, direct) },
 	{ .name = "serial", .type = CONFIG_STRING, CONFIG_AT(struct disk_config, serial),
 	  .value = "TEXT", .check = check_serial },
 	{ .name = "queues", .type = CONFIG_NUMBER, CONFIG_AT(struct disk_config, queues),
@@ -77,11 +78,12 @@ static const struct config_key keys[] = {
 		  "Without a format, what does not begin like qcow2 is raw.\n"
 		  "readonly: the guest may not write; ephemeral: what it\n"
 		  "writes is forgotten at the end. A comma in FILE is written\n"
-		  "twice. serial=TEXT: what the guest knows it by, instead of\n"
-		  "disk0; queues=N: instead of one for each processor; iops=N\n"
-		  "and bps=SIZE: the most requests and bytes in a second, and\n"
-		  "iops-burst=N and bps-burst=SIZE how much of that may go at\n"
-		  "once after a pause, a tenth of a second's if not given" },
+		  "twice. direct: past the host's page cache; serial=TEXT:\n"
+		  "what the guest knows it by, instead of disk0; queues=N:\n"
+		  "instead of one for each processor; iops=N and bps=SIZE: the\n"
+		  "most requests and bytes in a second, and iops-burst=N and\n"
+		  "bps-burst=SIZE how much of that may go at once after a\n"
+		  "pause, a tenth of a second's if not given" },
 	{ .name = "ephemeral", .type = CONFIG_FLAG, CONFIG_AT(struct config, ephemeral),
 	  .help = "what the guest writes to any disk is forgotten at the end" },
 	{ 0 }

@@ -19,6 +19,7 @@ struct disk_config {
 	const char *format;	/* "raw" or "qcow2"; NULL: qcow2 if it begins like one, else raw */
 	bool readonly;		/* the guest may not write */
 	bool ephemeral;		/* the guest's writes are forgotten at the end */
+	bool direct;		/* past the host's page cache, where that can be */
 	const char *serial;	/* how the guest may know it, 1 to 20 bytes; NULL: disk0, disk1, … */
 	unsigned int queues;	/* 0: one for each vCPU */
 	/* The most of requests and of bytes read and written in a second; 0: no limit. */

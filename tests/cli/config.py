@@ -149,6 +149,7 @@ BAD_KEYS = (
     ("disks", [{"file": "a", "ephemeral": "x"}], r"disks\[0\]\.ephemeral: .*give true or false"),
     ("disks", [{"file": "a", "fast": True}], r"disks\[0\]: there is no key 'fast'"),
     ("disks", ["a,fast"], r"disks\[0\]: 'fast' is not known"),
+    ("disks", [{"file": "a", "direct": 1}], r"disks\[0\]\.direct: .*give true or false"),
     ("disks", [{"file": "a", "queues": 0}], r"disks\[0\]\.queues: .*1 to 32"),
     ("disks", [{"file": "a", "queues": 33}], r"disks\[0\]\.queues: .*1 to 32"),
     ("disks", [{"file": "a", "serial": ""}], r"disks\[0\]\.serial: '' is no serial number"),

@@ -17,7 +17,7 @@
 #include "vmm/block/image.h"
 #include "vmm/block/qcow2.h"
 
-#define TEMPLATES	4
+#define TEMPLATES	6
 #define MAX_TEMPLATE	(256u << 10)
 #define INCOMPATIBLE	79	/* the byte of the header with the bits we know */
 
@@ -28,11 +28,33 @@ static char path[64];
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* Writes compressed clusters, as many of the image's as a few. */
+static void pack(struct image *image, uint64_t offset)
+{
+	static uint8_t plain[1 << QCOW2_MAX_CLUSTER_BITS], packed[1 << QCOW2_MAX_CLUSTER_BITS];
+	struct qcow2 *q = to_qcow2(image);
+	struct qcow2_packer *packer;
+
+	if (qcow2_packer_create(q, &packer))
+		return;
+	offset &= ~(q->cluster_size - 1);
+	for (unsigned int i = 0; i < 3; i++, offset += q->cluster_size) {
+		size_t length;
+
+		memset(plain, (int)i + 1, q->cluster_size / 2);
+		length = qcow2_pack(packer, plain, packed);
+		if (length)
+			qcow2_write_packed(image, offset, packed, length);
+	}
+	qcow2_packer_destroy(packer);
+}
+
 static void make_template(unsigned int n)
 {
 	struct qcow2_create options = {
-		.size = 1 << 20, .version = n == 1 ? 2 : 3, .cluster_bits = n == 2 ? 14 : 9 + n,
-		.refcount_order = n == 3 ? 3 : 4, .extended_l2 = n == 2,
+		.size = 1 << 20, .version = n == 1 ? 2 : 3, .cluster_bits = n == 2 ? 14 : 9 + n % 4,
+		.refcount_order = n == 3 ? 3 : 4, .extended_l2 = n == 2, .compression_type = n == 4,
+		.lazy_refcounts = n == 5,
 	};
 	static uint8_t buf[40000];
 	struct vmm_error error;
@@ -46,7 +68,10 @@ static void make_template(unsigned int n)
 		abort();
 	if (image_write(image, 1000, buf, sizeof(buf)) || image_zero(image, 90000, 30000, true) ||
 	    (n != 2 && qcow2_snapshot_create(image, "s", &error)) ||
-	    image_write(image, 20000, buf, 3000) || image_close(image))
+	    image_write(image, 20000, buf, 3000))
+		abort();
+	pack(image, 200000);
+	if (image_close(image))
 		abort();
 	got = pread(fd, template[n], MAX_TEMPLATE, 0);
 	if (got <= 0)
@@ -98,6 +123,8 @@ static void use_image(unsigned int flags)
 		image_zero(image, at[i] + 5000, 30000, i & 1);
 		image_discard(image, at[i] + 20000, 20000);
 	}
+	if (flags & IMAGE_WRITE)
+		pack(image, at[1]);
 	image_flush(image);
 	if (flags & IMAGE_WRITE && to_qcow2(image)->l1_size < 10000) {
 		qcow2_snapshot_create(image, "n", &error);

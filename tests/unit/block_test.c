@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "vmm/block/block.h"
+#include "vmm/block/qcow2.h"
 #include "vmm/block/rate_limit.h"
 
 #define DISK_SIZE (256u * 1024)
@@ -485,6 +486,69 @@ static void ephemeral_resize(void **state)
 	resize(true);
 }
 
+/* Past the host's page cache where that can be, and through it where not, in any mixture. */
+static void direct(void **state)
+{
+	static const char *const formats[] = { "raw", "qcow2" };
+	struct qcow2_create create = { .size = DISK_SIZE, .version = 3, .cluster_bits = 13,
+				       .refcount_order = 4 };
+	uint8_t *buf = aligned_alloc(4096, DISK_SIZE), *shadow = calloc(1, DISK_SIZE);
+
+	for (unsigned int f = 0; f < 2; f++) {
+		struct disk_config config = { .path = path, .format = formats[f], .direct = true };
+		struct vmm_error error = { "" };
+		struct block *disk;
+		int ret;
+
+		memset(shadow, 0, DISK_SIZE);
+		unlink(path);
+		make_file(512);
+		if (f)
+			assert_int_equal(qcow2_create(path, &create, &error), 0);
+		else
+			assert_int_equal(truncate(path, 0) | truncate(path, DISK_SIZE), 0);
+		ret = block_open(&config, engine, &disk, &error);
+		if (ret == -EINVAL && strstr(error.text, "leave out direct")) {
+			print_message("no O_DIRECT here\n");
+			break;
+		}
+		if (ret)
+			fail_msg("%s", error.text);
+		for (unsigned int i = 0; i < 2000; i++) {
+			bool whole = rnd(3), write = rnd(2);
+			uint64_t unit = whole ? 4096 : 512, offset = rnd(DISK_SIZE / unit) * unit;
+			uint64_t length = (1 + rnd(4)) * unit, skew = rnd(8) ? 0 : 16;
+			struct io io = { .iov = { { buf + skew, length } } };
+
+			if (length + skew > DISK_SIZE - offset)
+				continue;
+			for (uint64_t j = 0; write && j < length; j++)
+				shadow[offset + j] = buf[skew + j] = (uint8_t)rnd(256);
+			io.req = (struct block_request){
+				.op = write ? BLOCK_WRITE : BLOCK_READ, .iov = io.iov, .iovcnt = 1,
+				.offset = offset, .length = length, .done = io_done,
+			};
+			block_submit(disk, &io.req);
+			block_kick(disk);
+			block_drain(disk);
+			assert_true(io.done);
+			assert_int_equal(io.result, 0);
+			if (!write)
+				assert_memory_equal(buf + skew, shadow + offset, length);
+			if (!rnd(100))
+				assert_int_equal(run(disk, BLOCK_FLUSH, 0, NULL, 0), 0);
+		}
+		block_close(disk);
+		config.direct = false;
+		assert_int_equal(block_open(&config, engine, &disk, &error), 0);
+		assert_int_equal(run(disk, BLOCK_READ, 0, buf, DISK_SIZE), 0);
+		assert_memory_equal(buf, shadow, DISK_SIZE);
+		block_close(disk);
+	}
+	free(buf);
+	free(shadow);
+}
+
 static void rate_limits(void **state)
 {
 	struct rate_limit limit;
@@ -599,6 +663,7 @@ int main(void)
 		cmocka_unit_test(ephemeral_is_sparse),
 		cmocka_unit_test(raw_resize),
 		cmocka_unit_test(ephemeral_resize),
+		cmocka_unit_test(direct),
 		cmocka_unit_test(rate_limits),
 		cmocka_unit_test(zeroes_by_writing),
 	};

@@ -5,6 +5,8 @@
 #include "vmm/block/block.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,9 +37,10 @@ int block_open(const struct disk_config *config, const struct aio_engine *engine
 				config->path, strerror(-ret));
 
 	if (format && strcmp(format, "raw"))
-		ret = image_disk_open(aio, config->path, format, read_only, &block, error);
+		ret = image_disk_open(aio, config->path, format, read_only, config->direct, &block,
+				      error);
 	else
-		ret = raw_open(aio, config->path, read_only, &block, error);
+		ret = raw_open(aio, config->path, read_only, config->direct, &block, error);
 	if (ret)
 		goto out_aio;
 	block->probed_raw = !config->format && format && !strcmp(format, "raw");
@@ -208,6 +211,31 @@ void block_finish_later(struct block_request *req, int result)
 	req->aio.op = AIO_NOP;
 	req->aio.done = finish_now;
 	aio_submit(req->block->aio, &req->aio);
+}
+
+int block_open_direct(int fd)
+{
+	int flags = fcntl(fd, F_GETFL), direct;
+	char path[32];
+
+	if (flags < 0)
+		return -errno;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	direct = open(path, (flags & O_ACCMODE) | O_DIRECT | O_CLOEXEC | O_NONBLOCK);
+	return direct < 0 ? -errno : direct;
+}
+
+/*
+ * Whole pages of the file and of memory: that suits every device, and no page of the cache is
+ * ever written in part by one way while the other is at it.
+ */
+bool block_can_be_direct(const struct iovec *iov, unsigned int count, uint64_t offset)
+{
+	uint64_t bits = offset;
+
+	for (unsigned int i = 0; i < count; i++)
+		bits |= (uintptr_t)iov[i].iov_base | iov[i].iov_len;
+	return !(bits % 4096);
 }
 
 unsigned int iov_slice(struct iovec *dst, const struct iovec *src, unsigned int count,

@@ -113,6 +113,12 @@ void block_finish(struct block_request *req, int result);
 /* For formats: as block_finish(), from anywhere, at the next poll. */
 void block_finish_later(struct block_request *req, int result);
 
+/* For formats: the same file once more, past the host's page cache. Returns a descriptor or -errno. */
+int block_open_direct(int fd);
+
+/* Whether the host may be asked for that past its page cache. */
+bool block_can_be_direct(const struct iovec *iov, unsigned int count, uint64_t offset);
+
 /* Copies the part [@skip, @skip + @length) of a vector; returns the number of entries written. */
 unsigned int iov_slice(struct iovec *dst, const struct iovec *src, unsigned int count,
 		       uint64_t skip, uint64_t length);

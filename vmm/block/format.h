@@ -20,12 +20,12 @@ enum image_lock {
 int image_lock(int fd, enum image_lock how);
 
 /* Opens a raw image. Returns 0, or -errno with a line in @error. The engine stays the caller's. */
-int raw_open(struct aio *aio, const char *path, bool read_only, struct block **out,
+int raw_open(struct aio *aio, const char *path, bool read_only, bool direct, struct block **out,
 	     struct vmm_error *error);
 
 /* Opens an image of any format, with what it is based on. As raw_open(). */
 int image_disk_open(struct aio *aio, const char *path, const char *format, bool read_only,
-		    struct block **out, struct vmm_error *error);
+		    bool direct, struct block **out, struct vmm_error *error);
 
 /*
  * Makes an anonymous raw image of @size bytes that reads as zeroes and vanishes when closed.

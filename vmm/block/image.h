@@ -72,6 +72,7 @@ struct image {
 	const struct image_ops *ops;
 	char *path;
 	int fd;
+	int direct_fd;			/* of its data, past the host's page cache; or 0 */
 	unsigned int flags;		/* enum image_flags */
 	uint64_t size;			/* in bytes */
 	uint32_t cluster;		/* bytes: what is allocated together */

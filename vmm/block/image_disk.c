@@ -16,9 +16,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "vmm/block/format.h"
 #include "vmm/block/image.h"
+#include "vmm/block/qcow2.h"
 #include "vmm/util.h"
 
 #define MAX_PIECES	16	/* of a quick read */
@@ -36,6 +38,7 @@ struct image_disk {
 struct piece {
 	struct aio_request aio;
 	struct job *job;
+	int fd;			/* through the host's page cache */
 	uint64_t left;
 	struct iovec *iov;
 };
@@ -192,6 +195,16 @@ static void piece_done(struct aio_request *aio, ssize_t res)
 	struct piece *piece = container_of(aio, struct piece, aio);
 	struct job *job = piece->job;
 
+	if (aio->fd != piece->fd && (res == -EINVAL || (res > 0 && (uint64_t)res < piece->left))) {
+		/* What is left, or what the file system does not want past its cache. */
+		aio->fd = piece->fd;
+		res = res < 0 ? 0 : res;
+		piece->left -= (uint64_t)res;
+		aio->offset += (uint64_t)res;
+		iov_advance(&aio->iov, &aio->iovcnt, (uint64_t)res);
+		aio_submit(job->disk->block.aio, aio);
+		return;
+	}
 	if (!res && aio->op == AIO_READ) {
 		/* The end of the file: zeroes follow. */
 		iov_zero(aio->iov, aio->iovcnt, piece->left);
@@ -211,12 +224,14 @@ static void piece_done(struct aio_request *aio, ssize_t res)
 		finish_job(job);
 }
 
-static int add_piece(struct job *job, enum aio_op op, uint64_t skip, const struct image_extent *e)
+/* @direct: the file of @e past the host's page cache, or 0. */
+static int add_piece(struct job *job, enum aio_op op, uint64_t skip, const struct image_extent *e,
+		     int direct)
 {
 	struct piece *piece = &job->piece[job->pieces];
 	struct block_request *req = job->req;
 
-	*piece = (struct piece){ .job = job, .left = e->length };
+	*piece = (struct piece){ .job = job, .left = e->length, .fd = e->fd };
 	piece->iov = malloc(req->iovcnt * sizeof(struct iovec));
 	if (!piece->iov)
 		return -ENOMEM;
@@ -228,6 +243,8 @@ static int add_piece(struct job *job, enum aio_op op, uint64_t skip, const struc
 		.iovcnt = iov_slice(piece->iov, req->iov, req->iovcnt, skip, e->length),
 		.done = piece_done,
 	};
+	if (direct && block_can_be_direct(piece->iov, piece->aio.iovcnt, e->host))
+		piece->aio.fd = direct;
 	if (e->type == EXTENT_ZERO)
 		iov_zero(piece->iov, piece->aio.iovcnt, e->length);
 	job->pieces++;
@@ -235,7 +252,8 @@ static int add_piece(struct job *job, enum aio_op op, uint64_t skip, const struc
 }
 
 /* Where the data is, through the chain, if that is known without waiting. */
-static int find_data(struct image *image, uint64_t offset, uint64_t length, struct image_extent *e)
+static int find_data(struct image *image, uint64_t offset, uint64_t length, struct image_extent *e,
+		     int *direct)
 {
 	int ret;
 
@@ -247,6 +265,7 @@ static int find_data(struct image *image, uint64_t offset, uint64_t length, stru
 		ret = image->ops->map(image, offset, length, false, e);
 		if (ret || e->type == EXTENT_COMPRESSED)
 			return -EAGAIN;
+		*direct = image->direct_fd;
 		if (e->type != EXTENT_ABSENT)
 			return 0;
 		length = e->length;
@@ -260,18 +279,19 @@ static int plan(struct image_disk *disk, struct job *job)
 	struct block_request *req = job->req;
 	struct image_extent e;
 	uint64_t done = 0;
-	int ret;
+	int direct = 0, ret;
 
 	if (req->op == BLOCK_WRITE) {
 		ret = disk->image->ops->map_write(disk->image, req->offset, req->length, &e);
-		return ret ? ret : add_piece(job, AIO_WRITE, 0, &e);
+		return ret ? ret : add_piece(job, AIO_WRITE, 0, &e,
+					     disk->image->direct_fd);
 	}
 	while (done < req->length) {
 		if (job->pieces == MAX_PIECES)
 			return -EAGAIN;
-		ret = find_data(disk->image, req->offset + done, req->length - done, &e);
+		ret = find_data(disk->image, req->offset + done, req->length - done, &e, &direct);
 		if (!ret)
-			ret = add_piece(job, AIO_READ, done, &e);
+			ret = add_piece(job, AIO_READ, done, &e, direct);
 		if (ret)
 			return ret;
 		done += e.length;
@@ -344,10 +364,33 @@ static int disk_resize(struct block *block, uint64_t size, struct vmm_error *err
 	return ret;
 }
 
+static void close_direct(struct image *image)
+{
+	for (; image; image = image->backing)
+		if (image->direct_fd)
+			close(image->direct_fd);
+}
+
+/* What is read, and written where there is a place for it already, can go past the cache. */
+static int open_direct(struct image *image, const char *path, struct vmm_error *error)
+{
+	for (; image; image = image->backing) {
+		int fd = image->ops == &qcow2_image_ops ? to_qcow2(image)->data_fd : image->fd;
+
+		fd = block_open_direct(fd);
+		if (fd < 0)
+			return vmm_fail(error, fd, "disk %s: the file system does nothing past its "
+					"cache (%s): leave out direct", path, strerror(-fd));
+		image->direct_fd = fd;
+	}
+	return 0;
+}
+
 static void disk_close(struct block *block)
 {
 	struct image_disk *disk = to_disk(block);
 
+	close_direct(disk->image);
 	image_close(disk->image);
 	pthread_mutex_destroy(&disk->lock);
 	free(disk);
@@ -361,7 +404,7 @@ static const struct block_ops disk_ops = {
 };
 
 int image_disk_open(struct aio *aio, const char *path, const char *format, bool read_only,
-		    struct block **out, struct vmm_error *error)
+		    bool direct, struct block **out, struct vmm_error *error)
 {
 	struct image_disk *disk;
 	int ret;
@@ -374,6 +417,13 @@ int image_disk_open(struct aio *aio, const char *path, const char *format, bool 
 		image_close(disk->image);
 		ret = vmm_fail(error, -EINVAL, "disk %s: it is empty; give it a size with "
 			       "anykvm image resize", path);
+	}
+	if (!ret && direct) {
+		ret = open_direct(disk->image, path, error);
+		if (ret) {
+			close_direct(disk->image);
+			image_close(disk->image);
+		}
 	}
 	if (ret) {
 		free(disk);

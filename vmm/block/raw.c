@@ -27,6 +27,7 @@
 struct raw {
 	struct block block;
 	int fd;
+	int direct_fd;		/* the same past the host's page cache, or -1 */
 };
 
 /* The source of zeroes where the host cannot make a range zero by itself. Never written. */
@@ -49,7 +50,18 @@ static struct raw *to_raw(struct block *block)
 static void transfer_done(struct aio_request *aio, ssize_t res)
 {
 	struct block_request *req = to_request(aio);
+	int fd = to_raw(req->block)->fd;
 
+	/* What is left, or what the file system does not want past its cache, goes through it. */
+	if (aio->fd != fd && (res == -EINVAL || (res > 0 && (uint64_t)res < req->left))) {
+		aio->fd = fd;
+		res = res < 0 ? 0 : res;
+		req->left -= (uint64_t)res;
+		aio->offset += (uint64_t)res;
+		iov_advance(&aio->iov, &aio->iovcnt, (uint64_t)res);
+		aio_submit(req->block->aio, aio);
+		return;
+	}
 	if (res < 0) {
 		block_finish(req, (int)res);
 		return;
@@ -164,6 +176,9 @@ static void raw_submit(struct block *block, struct block_request *req)
 	case BLOCK_READ:
 	case BLOCK_WRITE:
 		aio->op = req->op == BLOCK_READ ? AIO_READ : AIO_WRITE;
+		if (to_raw(block)->direct_fd >= 0 &&
+		    block_can_be_direct(req->iov, req->iovcnt, req->offset))
+			aio->fd = to_raw(block)->direct_fd;
 		aio->done = transfer_done;
 		break;
 	case BLOCK_FLUSH:
@@ -220,6 +235,8 @@ static void raw_close(struct block *block)
 	struct raw *raw = to_raw(block);
 
 	close(raw->fd);
+	if (raw->direct_fd >= 0)
+		close(raw->direct_fd);
 	free(raw);
 }
 
@@ -273,7 +290,7 @@ static int open_failed(int ret, const char *path, bool read_only, struct vmm_err
 	return vmm_fail(error, ret, "disk %s: %s", path, strerror(-ret));
 }
 
-int raw_open(struct aio *aio, const char *path, bool read_only, struct block **out,
+int raw_open(struct aio *aio, const char *path, bool read_only, bool direct, struct block **out,
 	     struct vmm_error *error)
 {
 	int flags = (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC;
@@ -309,6 +326,12 @@ int raw_open(struct aio *aio, const char *path, bool read_only, struct block **o
 	}
 	if (ret) {
 		vmm_fail(error, ret, "disk %s: cannot lock it: %s", path, strerror(-ret));
+		goto out_close;
+	}
+	raw->direct_fd = direct ? block_open_direct(raw->fd) : -1;
+	if (direct && raw->direct_fd < 0) {
+		ret = vmm_fail(error, raw->direct_fd, "disk %s: the file system does nothing past "
+			       "its cache (%s): leave out direct", path, strerror(-raw->direct_fd));
 		goto out_close;
 	}
 
@@ -371,6 +394,7 @@ int raw_open_scratch(struct aio *aio, uint64_t size, struct block **out, struct 
 			 (unsigned long long)size, dir, strerror(-ret));
 		goto out_close;
 	}
+	raw->direct_fd = -1;
 	raw->block.ops = &raw_ops;
 	raw->block.aio = aio;
 	raw->block.size = size;
