@@ -8,6 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "vmm/benign.h"
+
 static int fail(struct ram *ram, struct vmm_error *error, const char *what, int code)
 {
 	ram_destroy(ram);
@@ -38,6 +40,7 @@ int ram_create(struct ram *ram, uint64_t size, struct vmm_error *error)
 	if (host == MAP_FAILED)
 		return fail(ram, error, "map", -errno);
 	ram->host = host;
+	guest_memory(host, size);
 	/* Only advice: the kernel may not give shared memory huge pages. Guests' memory does not
 	 * belong in a core dump. */
 	madvise(host, size, MADV_HUGEPAGE);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Calls, memory, small VMs in real mode, and vCPUs on threads of their own. */
 #include "api.h"
-#include "tests/benign.h"
+#include "vmm/benign.h"
 
 #include <signal.h>
 #include <string.h>

@@ -7,7 +7,7 @@
  * the report can say where the guest was; if none answers within a second, it ends the process.
  */
 #include "harness.h"
-#include "tests/benign.h"
+#include "vmm/benign.h"
 
 #include <cpuid.h>
 #include <elf.h>

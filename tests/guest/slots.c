@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Memory slots: added, moved and removed while the vCPU is out; read-only; dirty logging. */
 #include "harness.h"
-#include "tests/benign.h"
+#include "vmm/benign.h"
 
 #include <errno.h>
 #include <string.h>

@@ -5,7 +5,7 @@
  */
 #include "harness.h"
 #include "smm.h"
-#include "tests/benign.h"
+#include "vmm/benign.h"
 
 #include <errno.h>
 #include <pthread.h>

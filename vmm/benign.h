@@ -4,8 +4,8 @@
  * their memory: those races are not ours. (Most accesses by the guest are single host instructions
  * in a line of assembler, or translated code, which ThreadSanitizer does not see; copies it does.)
  */
-#ifndef TESTS_BENIGN_H
-#define TESTS_BENIGN_H
+#ifndef VMM_BENIGN_H
+#define VMM_BENIGN_H
 
 #include <stddef.h>
 
