@@ -361,8 +361,9 @@ static const char *on_host(const struct sequence *q, const u8 *pages, const stru
 	/* HLT's is none of the sequence's. */
 	fault &= rip != q->at + q->len;
 	if (o.fault != fault || o.out.rip != rip) {
-		snprintf(what, sizeof(what), "host: %s at %llx, ours: %s at %llx", o.fault ? "fault" : "end",
-			 (unsigned long long)o.out.rip, fault ? "fault" : "end", (unsigned long long)rip);
+		snprintf(what, sizeof(what), "host: %s at %llx, vector %u CR2 %llx, ours: %s at %llx",
+			 o.fault ? "fault" : "end", (unsigned long long)o.out.rip, o.vector,
+			 (unsigned long long)o.cr2, fault ? "fault" : "end", (unsigned long long)rip);
 		return what;
 	}
 	if (fault) {
@@ -462,6 +463,19 @@ static void restore(u8 *to, const u8 (*from)[PAGE_SIZE])
 		memcpy(to + data_pages[k], from[k], PAGE_SIZE);
 }
 
+/* Does it end the same way on the host? Where one of its instructions is, or outside: in the middle of one, anything may
+ * be. And not because the runner's own pages are not there. */
+static bool ends_on_host(const struct sequence *q, const struct result *o)
+{
+	u64 at = o->regs[X86_REG_RIP] - q->at;
+
+	for (u32 k = 0; k < q->nr; k++)
+		if (at > q->start[k] && at < q->start[k + 1])
+			return false;
+	return o->regs[X86_REG_RIP] - CODE_BASE < STUB_PAGE - CODE_BASE &&
+	       o->payload + 64 - STUB_PAGE > CTX + PAGE_SIZE + 64 - STUB_PAGE;
+}
+
 /* One sequence. -1: none was made; 0: alike. */
 static int sequence(u64 number)
 {
@@ -493,6 +507,8 @@ static int sequence(u64 number)
 		memcpy(before[k], memory.data + data_pages[k], PAGE_SIZE);
 	if (run(&q, false, &interpreted) != RAN)
 		return -1;
+	/* What modified code does may be none of what is tried on the host. */
+	q.host &= !memcmp(memory.code, pages, sizeof(pages));
 	/* Twice: the second time, its ways out are linked. */
 	for (u32 k = 0; k < 1u + joined && !what; k++) {
 		restore(memory.data, before);
@@ -509,8 +525,7 @@ static int sequence(u64 number)
 	}
 	/* In those cases FS and GS are not the host's: see run(). */
 	if (!what && q.host && HOST_IS_EMPTY && !(mode == X86_MODE_32 && (q.first.number & 1)) &&
-	    (interpreted.r == X86_FAULT || (joined && interpreted.r == JIT_NEXT)) &&
-	    interpreted.regs[X86_REG_RIP] - CODE_BASE < STUB_PAGE - CODE_BASE) {
+	    (interpreted.r == X86_FAULT || (joined && interpreted.r == JIT_NEXT)) && ends_on_host(&q, &interpreted)) {
 		restore(host_memory.data, before);
 		hosted++;
 		what = on_host(&q, pages, &interpreted);

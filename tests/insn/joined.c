@@ -521,8 +521,6 @@ static void indirect_branch(struct maker *m, struct fix *fix, u32 to)
 	else
 		append(m, mov + (r < 8), sizeof(mov) - (r < 8));
 	*fix = (struct fix){ m->s->len - 4, to, true };
-	if (room(m) && one_in(&m->r, 2))
-		instruction(m, ALL);
 	if (by_ret)
 		append(m, ret, sizeof(ret));
 	else
