@@ -183,6 +183,63 @@ static void asleep(void)
 	GIVES(state.mp_state, KVM_MP_STATE_UNINITIALIZED);
 }
 
+/* A figure of a vCPU's statistics. */
+static uint64_t statistic(int fd, const char *name)
+{
+	struct kvm_stats_header h = { 0 };
+	char buf[256] = { 0 };
+	struct kvm_stats_desc *d = (void *)buf;
+	uint64_t value = ~0ull;
+
+	HOLDS(pread(fd, &h, sizeof(h), 0) == sizeof(h) && sizeof(*d) + h.name_size < sizeof(buf));
+	for (uint32_t n = 0; n < h.num_desc; n++) {
+		long size = (long)(sizeof(*d) + h.name_size);
+
+		HOLDS(pread(fd, d, (unsigned long)size, h.desc_offset + n * size) == size);
+		if (!strcmp(d->name, name))
+			HOLDS(pread(fd, &value, sizeof(value), h.data_offset + d->offset) == sizeof(value));
+	}
+	return value;
+}
+
+/* Wakes a vCPU by NMIs, each as soon as the last one was counted; how often it has polled. */
+static uint64_t polls(uint64_t max_ns)
+{
+	static const uint8_t handler[] = { 0xff, 0x06, 0x00, 0x20, 0xcf };	/* incw COUNTER; iret */
+	struct machine m = GUEST(WITH_IRQCHIP, HLT "\xeb\xfd");
+	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = 0x400 };
+	uint16_t *vector = (uint16_t *)(m.ram + 2 * 4), *counter = (uint16_t *)(m.ram + COUNTER);
+	struct runner r;
+	int fd = call_n(m.vcpu, KVM_GET_STATS_FD, 0);
+
+	HOLDS(fd >= 0);
+	GIVES(enable(m.vm, KVM_CAP_HALT_POLL, 0, max_ns), 0);
+	memcpy(m.ram + 0x1800, handler, sizeof(handler));
+	vector[0] = 0x1800;
+	vector[1] = 0;
+	start_runner(&r, m.vcpu, m.run);
+	for (uint16_t i = 0; i < 3000; i++) {
+		GIVES(call(m.vm, KVM_SIGNAL_MSI, &msi), 1);
+		for (int k = 0; k < 5000 && __atomic_load_n(counter, __ATOMIC_SEQ_CST) <= i; k++)
+			if (k > 1000)
+				sleep_ms(1);
+	}
+	HOLDS(stop_runner(&r));
+	GIVES(__atomic_load_n(counter, __ATOMIC_SEQ_CST), 3000);
+	HOLDS(statistic(fd, "halt_exits") > 0);
+	HOLDS(statistic(fd, "halt_successful_poll") <= statistic(fd, "halt_attempted_poll"));
+	return statistic(fd, "halt_attempted_poll");
+}
+
+/* KVM_CAP_HALT_POLL: whether a vCPU looks for what may wake it before it sleeps. */
+static void halt_poll(void)
+{
+	if (!on_soft())
+		skip("how Linux's KVM polls is its module's parameters' to say");
+	GIVES(polls(0), 0);
+	HOLDS(polls(200000) > 0);
+}
+
 /* ---- closing ---- */
 
 /* vCPUs keep their VM, a mapping of kvm_run its vCPU, a copy of a descriptor the object. */
@@ -387,6 +444,7 @@ const struct test thread_tests[] = {
 	{ "threads", "while_running", "requests on a vCPU wait while it runs", while_running },
 	{ "threads", "vm_while_running", "requests on a VM do not", vm_while_running },
 	{ "threads", "pending_signal", "a signal that waits for KVM_RUN", pending_signal },
+	{ "threads", "halt_poll", "KVM_CAP_HALT_POLL, and statistics of it", halt_poll },
 	{ "threads", "asleep", "a signal to vCPUs in HLT and before INIT", asleep },
 	{ "threads", "close_order", "vCPUs, copies and mappings outlive what they came from",
 	  close_order },
