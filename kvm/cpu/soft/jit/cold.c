@@ -16,7 +16,7 @@ static void say(struct tr *t, const struct soft_block *b, u32 what)
 	e_mov_imm64(&t->e, H_RAX, what);
 }
 
-void jit_call_handler(struct tr *t, u32 k, u32 next)
+static void call_handler(struct tr *t, u32 k, u32 next, u32 ends)
 {
 	const struct x86_insn *i = jit_insn(t, k);
 	bool flags = !(x86_op(i)->attr & X86_A_NOFLAGS);
@@ -25,8 +25,20 @@ void jit_call_handler(struct tr *t, u32 k, u32 next)
 		flags = true;
 	if (x86_op(i)->attr & X86_A_HOST)
 		flags = x86_op(i)->host & (X86_H_FLAGS | X86_H_RD_FLAGS);
-	say(t, t->of[k], JIT_WHAT(t->sub[k], next, flags));
+	say(t, t->of[k], JIT_WHAT(t->sub[k], next, flags) | ends);
 	e_call_to(&t->e, t->j->call);
+}
+
+void jit_call_handler(struct tr *t, u32 k, u32 next)
+{
+	call_handler(t, k, next, 0);
+}
+
+void jit_end_by_handler(struct tr *t)
+{
+	call_handler(t, t->k, t->next, JIT_WHAT_ENDS);
+	e_load(&t->e, 8, H_RDX, C(regs[X86_REG_RIP]));
+	e_jmp_to(&t->e, t->j->go);
 }
 
 void jit_leave(struct tr *t, u32 how)

@@ -96,7 +96,8 @@ static inline void jit_set_entries(const struct soft_jit *j, struct soft_block *
 /* What translated code says of an instruction of a block: its number, the offset in the page of what follows it,
  * and whether its handler is to get the flags. */
 #define JIT_WHAT(k, next, flags)	((u32)(flags) << 31 | (u32)(k) << 16 | (next))
-#define JIT_WHAT_K(what)		((what) >> 16 & 0x7fff)
+#define JIT_WHAT_ENDS			BIT(30)	/* its block, and translated code finds the next one */
+#define JIT_WHAT_K(what)		((what) >> 16 & 0x3fff)
 #define JIT_WHAT_NEXT(what)		((what) & 0xffff)
 #define JIT_WHAT_FLAGS(what)		((what) >> 31)
 

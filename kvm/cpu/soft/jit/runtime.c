@@ -267,6 +267,20 @@ long jit_crosses(struct x86_cpu *c, const struct soft_block *b)
 	return soft_crosses(c, b, c->jit.page + (soft_block_host(b) & ~PAGE_MASK));
 }
 
+/*
+ * A system call, a return from one, an interrupt's end: does translated code go on at c_rip, in whatever mode that is
+ * now? What the loop looks at between blocks is looked at here.
+ */
+static int go_on(struct x86_cpu *c, struct soft_jit *j)
+{
+	if (c->int_shadow || c->watch || (c->rflags & (X86_RFLAGS_TF | X86_RFLAGS_RF)) ||
+	    (c->mode != X86_MODE_64 && !jit_flat(c)))
+		return JIT_NEXT;
+	c->jit.page = c_rip(c) & PAGE_MASK;
+	set_key(c, j);
+	return 0;
+}
+
 int jit_exec(struct x86_cpu *c, u32 what, u32 block)
 {
 	struct soft_vcpu *s = c->soft;
@@ -291,6 +305,8 @@ int jit_exec(struct x86_cpu *c, u32 what, u32 block)
 	/* Its own code was modified; or what it did wants the core, soon. */
 	if (unlikely(!soft_block_host(b) || READ_ONCE(c->attention)))
 		return JIT_NEXT;
+	if (what & JIT_WHAT_ENDS)
+		return go_on(c, s->jit);
 	/* A segment register may have been loaded. */
 	if (unlikely(soft_block_mode(b) != X86_MODE_64) && !jit_flat(c))
 		return JIT_NEXT;

@@ -1065,9 +1065,10 @@ static void emit_call(struct tr *t, const struct x86_insn *i)
 	jit_vectors_home(t);
 	flags_to_slot(t);
 	t->flags = IN_SLOT;
-	jit_call_handler(t, t->k, t->next);
 	if (x86_op(i)->attr & X86_A_END)
-		jit_leave(t, JIT_NEXT);
+		jit_end_by_handler(t);
+	else
+		jit_call_handler(t, t->k, t->next);
 }
 
 static bool is_branch(const struct kind_of *kd)

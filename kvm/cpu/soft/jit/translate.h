@@ -305,6 +305,8 @@ void jit_unlinked(struct tr *t, u8 *jump, u32 at, bool link);
 
 /* Calls the handler of instruction k, behind which the page's offset is `next`. */
 void jit_call_handler(struct tr *t, u32 k, u32 next);
+/* Calls the handler of this instruction, which is where the block ends: where it leads is found out then. */
+void jit_end_by_handler(struct tr *t);
 /* Ends translated code; c_rip is right. how: JIT_NEXT. */
 void jit_leave(struct tr *t, u32 how);
 /* Emits what was put off. */
