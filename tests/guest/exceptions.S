@@ -229,3 +229,33 @@ TEST(idt_limit, LONG, "a vector outside the IDT's limit is #GP(vector * 8 + 2)")
 	PASS
 1:	.word	0x80 * 16 - 1
 	.quad	idt64
+
+TEST(path, LONG, "a fault in the middle of a hot path has the flags and registers of its instruction"):
+	movq	$0, pt64 + 8 * 5
+	invlpg	WINDOW + 0x5000
+	movl	$5f, EXC_RESUME
+	movl	$WINDOW + 0x4000, %ebx
+	xorl	%r10d, %r10d
+	xorl	%r11d, %r11d
+2:	cmpl	$-1, %r10d
+	je	9f
+	addl	$3, %r10d
+	js	9f
+	subl	$1, %r11d
+3:	movl	(%rbx), %eax
+	jo	9f
+	addq	$8, %rbx
+	cmpl	$0x2000, %r10d
+	jb	2b
+9:	movl	%r10d, %eax
+	xorl	%ecx, %ecx
+	FAIL
+5:	IS32(PF_VECTOR, EXC_VECTOR)
+	IS32(3b, EXC_RIP)
+	IS64(WINDOW + 0x5000, EXC_CR2)
+	movl	EXC_FLAGS, %eax
+	andl	$0x8d5, %eax
+	IS32(0x94, %eax)			/* SF, AF, PF: -512 minus 1 */
+	IS32(-513, %r11d)
+	IS32(3 * 513, %r10d)
+	PASS

@@ -720,6 +720,64 @@ TEST(timer_periodic, LONG, "in periodic mode it comes again and again, until its
 	FAIL
 1:	PASS
 
+	/* Two counters, one of them in a vector register, which differ by one at the most wherever it comes. */
+	.pushsection .data, "aw", @progbits
+	.balign	4
+path_bad:
+	.long	0
+	.popsection
+	.pushsection .handlers, "ax", @progbits
+	.code64
+path_timer:
+	pushq	%rax
+	pushq	%rdx
+	movd	%xmm1, %edx
+	movl	%r10d, %eax
+	subl	%edx, %eax
+	cmpl	$1, %eax
+	jbe	1f
+	incl	path_bad
+1:	incl	irq_count
+	end_apic
+	popq	%rdx
+	popq	%rax
+	iretq
+	.popsection
+
+TEST(timer_path, LONG, "in the middle of a hot loop it finds the registers as they are there"):
+	VM(IRQCHIP)
+	WRONG(PARAVIRT, NOT_EMULATED("SSE"))
+	movq	%cr4, %rax
+	orl	$0x600, %eax
+	movq	%rax, %cr4
+	apic_init
+	gate	0x70, path_timer
+	xorl	%r10d, %r10d
+	pxor	%xmm1, %xmm1
+	movl	$1, %eax
+	movd	%eax, %xmm2
+	movl	$0x0, APIC_TDCR
+	movl	$0x20070, APIC_LVTT
+	movl	$500000, APIC_TMICT
+	sti
+1:	incl	%r10d
+	cmpl	$-1, %r10d
+	je	2f
+	paddd	%xmm2, %xmm1
+	cmpl	$20, irq_count
+	jae	2f
+	testl	%r10d, %r10d
+	jnz	1b
+2:	cli
+	movl	$0, APIC_TMICT
+	IS32(0, path_bad)
+	movd	%xmm1, %eax
+	movl	%r10d, %ecx
+	cmpl	%ecx, %eax
+	je	3f
+	FAIL
+3:	PASS
+
 TEST(timer_masked, LONG, "masked it counts but does not interrupt"):
 	VM(IRQCHIP)
 	apic_init

@@ -209,6 +209,53 @@ TEST(same_page, LONG, "code that changes hot code beside it, and data beside it 
 9:	movl	%ebp, %ecx
 	FAIL
 
+	/* Blocks that run after each other, which a translator takes as one. Mostly the store goes elsewhere, so that they
+	 * are hot when it changes the last of them. */
+	.macro	path insn
+	movl	$64 * ROUNDS, %ebp
+	xorl	%esi, %esi
+	xorl	%r9d, %r9d
+1:	movl	$SCRATCH, %edi
+	movl	$3f + 1, %edx
+	testb	$63, %bpl
+	cmovzl	%edx, %edi
+	cmovzl	%ebp, %esi
+	addl	%ebp, %r9d
+	cmpl	$-1, %ebp
+	je	9f
+	\insn
+	testl	%ebp, %ebp
+	je	9f
+	jmp	2f
+	ud2
+2:	cmpl	$-2, %ebp
+	je	9f
+3:	movl	$0, %eax
+	cmpl	%esi, %eax
+	jne	9f
+	decl	%ebp
+	jnz	1b
+	.endm
+
+TEST(path, LONG, "a hot path of several blocks that changes what is further down it"):
+	path	"movl %ebp, (%rdi)"
+	PASS
+9:	movl	%esi, %ecx
+	FAIL
+
+TEST(path_sse, LONG, "the same by vector registers, of which one counts along"):
+	WRONG(PARAVIRT, NOT_EMULATED("SSE"))
+	sse_on
+	pxor	%xmm1, %xmm1
+	path	"movd %ebp, %xmm0; paddd %xmm0, %xmm1; movd %xmm0, (%rdi)"
+	movd	%xmm1, %eax
+	movl	%r9d, %esi
+	cmpl	%esi, %eax
+	jne	9f
+	PASS
+9:	movl	%esi, %ecx
+	FAIL
+
 TEST(branch, LONG, "a hot loop's own branch, which the loop takes away"):
 	movw	3f, %si				/* the branch as it is */
 	movl	$50, %ebp
