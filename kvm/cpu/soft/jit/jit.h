@@ -6,6 +6,7 @@
  *   translate.c  one block of guest instructions to host code
  *   cold.c       what is off its straight way: calls of handlers, ways out
  *   flags.c      arithmetic flags that are made again rather than kept
+ *   join.c       which blocks are translated together
  *   operand.c    its part for memory operands
  *   vector.c     its part for SSE and AVX instructions
  *   x87.c        its part for x87 and MMX instructions

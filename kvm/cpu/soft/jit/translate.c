@@ -12,35 +12,6 @@
 
 /* ---- kinds of instructions ---- */
 
-enum {
-	K_CALL,				/* the interpreter's handler */
-	K_ALU_ER, K_ALU_RE, K_ALU_EI,	/* arg: ADD 0 to CMP 7 */
-	K_TEST_ER, K_TEST_EI,
-	K_MOV_ER, K_MOV_RE, K_MOV_EI, K_LEA,
-	K_MOV_O,			/* RAX and an address in the instruction; arg: 1 to memory */
-	K_MOVZX_B, K_MOVZX_W, K_MOVSX_B, K_MOVSX_W, K_MOVSXD,
-	K_INC, K_DEC, K_NEG, K_NOT,
-	K_SHIFT_I, K_SHIFT_1, K_SHIFT_C,	/* arg: modrm.reg */
-	K_SHD_I, K_SHD_C,		/* arg: 0 left, 1 right */
-	K_IMUL_GE, K_IMUL_GEI, K_MUL, K_IMUL, K_DIV, K_IDIV,
-	K_PUSH_E, K_PUSH_I, K_POP_E, K_LEAVE,
-	K_CALL_J, K_CALL_E, K_RET, K_JMP_J, K_JMP_E,
-	K_JCC, K_SETCC, K_CMOV,		/* arg: condition */
-	K_BT_I, K_BT_R,			/* arg: BT 4, BTS 5, BTR 6, BTC 7 */
-	K_XCHG, K_XADD, K_CMPXCHG, K_BSWAP, K_CBW, K_CWD, K_NOP,
-	K_CARRY,			/* arg: the opcode: CMC, CLC, STC */
-	K_COUNT,			/* arg: 0 POPCNT, 1 TZCNT, 2 LZCNT, 3 BSF, 4 BSR */
-	K_BMI,				/* arg: JIT_* */
-	K_VECTOR, K_VZEROUPPER, K_X87,
-	K_STRING,			/* arg: JIT_MOVS, … */
-	K_DIRECTION,			/* arg: STD */
-};
-
-struct kind_of {
-	const struct x86_handler *handler;
-	u16 kind, arg;
-};
-
 #define K(name, k, a)	{ &x86_op_##name, k, a }
 #define K_ALU3(name, n)	K(name##_er, K_ALU_ER, n), K(name##_re, K_ALU_RE, n), K(name##_ei, K_ALU_EI, n)
 #define K_SHIFT3(name, n) K(name##_ei, K_SHIFT_I, n), K(name##_e1, K_SHIFT_1, n), K(name##_ec, K_SHIFT_C, n)
@@ -333,8 +304,7 @@ static bool high_byte_by_call(const struct x86_insn *i, const struct kind_of *kd
 	}
 }
 
-/* The kind, K_CALL where this form of it is not done here. */
-static struct kind_of kind_of(struct tr *t, const struct x86_insn *i)
+struct kind_of jit_kind_of(struct tr *t, const struct x86_insn *i)
 {
 	const struct kind_of call = { NULL, K_CALL, 0 };
 	u8 k = t->j->kind[i->row];
@@ -1207,16 +1177,10 @@ static void emit_insn(struct tr *t, const struct x86_insn *i, const struct kind_
 	}
 }
 
-/* Where instruction k, a direct branch, leads: an offset from the page's start. */
-static s32 branch_target(const struct tr *t, u32 k)
-{
-	return t->start[k] + t->insn[k]->len + (s32)(s64)t->insn[k]->imm;
-}
-
 /* Is it a loop, from the last instruction to the first, that keeps vector registers all the way? */
 static bool vector_loop(struct tr *t, const struct kind_of *kd)
 {
-	if (kd[t->n - 1].kind != K_JCC || branch_target(t, t->n - 1) != t->start[0])
+	if (kd[t->n - 1].kind != K_JCC || jit_branch_target(t, t->n - 1) != t->start[0])
 		return false;
 	for (u32 k = 0; k < t->n; k++) {
 		if (kd[k].kind == K_CALL || kd[k].kind == K_VZEROUPPER)
@@ -1323,74 +1287,6 @@ static void describe(struct tr *t, u32 k, const struct kind_of *kd)
 	t->writes[k] = writes;
 }
 
-/* ---- blocks that are translated together ---- */
-
-static void append(struct tr *t, struct soft_block *b)
-{
-	u32 at = soft_block_host(b) & ~PAGE_MASK;
-
-	for (u32 k = 0; k < b->n; k++, t->n++) {
-		t->insn[t->n] = soft_block_insn(soft_icache(t->c), b, k);
-		t->of[t->n] = b;
-		t->sub[t->n] = k;
-		t->start[t->n] = at;
-		t->go[t->n] = GO_OUT;
-		at += t->insn[t->n]->len;
-	}
-}
-
-/* A block of this page that has run nearly as often as the first, and is neither translated nor part of this. */
-static struct soft_block *follower(struct tr *t, s32 at)
-{
-	struct soft_block *b;
-
-	if (at < 0 || at >= (s32)PAGE_SIZE)
-		return NULL;
-	for (u32 k = 0; k < t->n; k++)
-		if (t->start[k] == at)
-			return NULL;
-	b = soft_icache_peek(soft_icache(t->c), t->page + at, t->c->mode);
-	return b && !b->jit_slot && !b->cross && b->runs >= JIT_HOT / 2 && b->runs < JIT_HOT &&
-	       t->n + b->n <= SOFT_BLOCK_MAX ? b : NULL;
-}
-
-/*
- * A branch in hot code mostly goes one way. What it leads to there is translated with it, block by block, so that
- * lookups, flags and vector registers are kept across branches, and the code of a path is in one piece. What it
- * leads to otherwise is an edge. It ends where a loop closes.
- */
-static void join(struct tr *t, struct soft_block *b)
-{
-	u32 far = 0;
-
-	for (struct soft_block *fall, *taken; b; ) {
-		struct kind_of kd;
-		u32 last, end;
-		s32 to;
-
-		append(t, b);
-		last = t->n - 1;
-		kd = kind_of(t, t->insn[last]);
-		if ((kd.kind != K_JCC && kd.kind != K_JMP_J) || b->cross)
-			return;
-		end = t->start[last] + t->insn[last]->len;
-		to = branch_target(t, last);
-		if (to == t->start[0])
-			return;
-		fall = kd.kind == K_JCC ? follower(t, end) : NULL;
-		taken = end < PAGE_SIZE ? follower(t, to) : NULL;
-		if (taken && (!fall || fall->runs < taken->runs)) {
-			t->go[last] = GO_TAKEN;
-			b = taken;
-			continue;
-		}
-		if (!fall || ((to < 0 || to >= (s32)PAGE_SIZE) && ++far > JIT_BLOCK_WAYS - 2))
-			return;
-		t->go[last] = GO_FALL;
-		b = fall;
-	}
-}
-
 u32 jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *hot, struct emit *cold, struct soft_block *b,
 		   struct soft_block **parts)
 {
@@ -1405,9 +1301,9 @@ u32 jit_emit_block(struct x86_cpu *c, struct soft_jit *j, struct emit *hot, stru
 	struct emit *e = &t.e;
 	u32 n;
 
-	join(&t, b);
+	jit_join(&t, b);
 	for (int k = t.n - 1; k >= 0; k--) {
-		kd[k] = kind_of(&t, jit_insn(&t, k));
+		kd[k] = jit_kind_of(&t, jit_insn(&t, k));
 		f[k] = effect_of(jit_insn(&t, k), &kd[k]);
 		describe(&t, k, &kd[k]);
 		t.live[k] = live;

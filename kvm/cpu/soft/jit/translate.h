@@ -16,6 +16,37 @@
 #include "kvm/cpu/soft/jit/jit.h"
 #include "kvm/cpu/soft/soft.h"
 
+/* ---- kinds of instructions ---- */
+
+enum {
+	K_CALL,				/* the interpreter's handler */
+	K_ALU_ER, K_ALU_RE, K_ALU_EI,	/* arg: ADD 0 to CMP 7 */
+	K_TEST_ER, K_TEST_EI,
+	K_MOV_ER, K_MOV_RE, K_MOV_EI, K_LEA,
+	K_MOV_O,			/* RAX and an address in the instruction; arg: 1 to memory */
+	K_MOVZX_B, K_MOVZX_W, K_MOVSX_B, K_MOVSX_W, K_MOVSXD,
+	K_INC, K_DEC, K_NEG, K_NOT,
+	K_SHIFT_I, K_SHIFT_1, K_SHIFT_C,	/* arg: modrm.reg */
+	K_SHD_I, K_SHD_C,		/* arg: 0 left, 1 right */
+	K_IMUL_GE, K_IMUL_GEI, K_MUL, K_IMUL, K_DIV, K_IDIV,
+	K_PUSH_E, K_PUSH_I, K_POP_E, K_LEAVE,
+	K_CALL_J, K_CALL_E, K_RET, K_JMP_J, K_JMP_E,
+	K_JCC, K_SETCC, K_CMOV,		/* arg: condition */
+	K_BT_I, K_BT_R,			/* arg: BT 4, BTS 5, BTR 6, BTC 7 */
+	K_XCHG, K_XADD, K_CMPXCHG, K_BSWAP, K_CBW, K_CWD, K_NOP,
+	K_CARRY,			/* arg: the opcode: CMC, CLC, STC */
+	K_COUNT,			/* arg: 0 POPCNT, 1 TZCNT, 2 LZCNT, 3 BSF, 4 BSR */
+	K_BMI,				/* arg: JIT_* */
+	K_VECTOR, K_VZEROUPPER, K_X87,
+	K_STRING,			/* arg: JIT_MOVS, … */
+	K_DIRECTION,			/* arg: STD */
+};
+
+struct kind_of {
+	const struct x86_handler *handler;
+	u16 kind, arg;
+};
+
 /* ---- the state of a translation ---- */
 
 enum { IN_HOST = 1, IN_SLOT = 2, IN_BOTH = 3, IN_REDO = 4 };	/* where the guest's flags are */
@@ -118,7 +149,7 @@ struct tr {
 	struct x86_cpu *c;
 	struct soft_jit *j;
 	struct soft_block *b;	/* the first, by which it is entered */
-	/* The instructions, of b and others of its page that are translated together: see join(). */
+	/* The instructions, of b and others of its page that are translated together: join.c. */
 	u32 n;
 	const struct x86_insn *insn[SOFT_BLOCK_MAX];
 	struct soft_block *of[SOFT_BLOCK_MAX];	/* each one's block, */
@@ -300,6 +331,16 @@ static inline void flags_written(struct tr *t, const struct effect *f)
 /* A jump (its displacement) to a place of this page that is not translated yet, or out. link: it is to lead straight
  * there, once it is. */
 void jit_unlinked(struct tr *t, u8 *jump, u32 at, bool link);
+
+/* The kind, K_CALL where this form of it is not done here. */
+struct kind_of jit_kind_of(struct tr *t, const struct x86_insn *i);
+
+/* ---- join.c: blocks that are translated together ---- */
+
+/* Takes b and what is translated with it into t. */
+void jit_join(struct tr *t, struct soft_block *b);
+/* Where instruction k, a direct branch, leads: an offset from the page's start. */
+s32 jit_branch_target(const struct tr *t, u32 k);
 
 /* ---- cold.c: what is off the straight way ---- */
 
