@@ -264,6 +264,33 @@ def chains(suite):
                                                                "top.qcow2")), "still based")
 
 
+def random_commits(suite):
+    """Images of all sizes of clusters on others, written to by qemu-io, and committed by us."""
+    qemu_io = shutil.which("qemu-io")
+    expect(qemu_io, "no qemu-io beside qemu-img")
+    suite.raw("base.raw", seed=6)
+    suite.image("convert", "-f", "raw", "-O", "qcow2", "-o", "cluster_size=8K", "base.raw", "base.qcow2")
+    for number in range(8):
+        base = suite.random.choice(("base.raw", "base.qcow2"))
+        options = suite.random.choice(("cluster_size=512", "cluster_size=64K", "cluster_size=2M",
+                                       "extended_l2=on", "lazy_refcounts=on"))
+        suite.image("create", "-q", "-f", "qcow2", "-o", options, "-b", base, "-F", base.split(".")[1], "top")
+        commands = []
+        for _ in range(12):
+            start, length = (suite.random.randrange(1, limit) * 512 for limit in (7000, 1000))
+            what = suite.random.choice((f"write -P {number + 1}", "write -z", "write -z -u"))
+            commands += ["-c", f"{what} {start} {length}"]
+        subprocess.run([qemu_io, "-f", "qcow2", *commands, "top"], check=True, capture_output=True,
+                       timeout=LIMIT, cwd=suite.work)
+        suite.qemu_img("convert", "-O", "raw", "top", "want.raw")
+        suite.image("commit", "-q", "top")
+        suite.qemu_img("check", "top")
+        for name, form in ((base, base.split(".")[1]), ("top", "qcow2")):
+            suite.qemu_img("compare", "-f", form, "-F", "raw", name, "want.raw")
+        if base != "base.raw":
+            suite.qemu_img("check", base)
+
+
 def snapshots(suite):
     """Ours and qemu-img's on one image."""
     suite.raw("a.raw", seed=1)
@@ -414,6 +441,7 @@ def main():
         suite.case("by many threads", parallel, qemu=False)
         suite.case("map", maps)
         suite.case("chains, rebase, commit", chains)
+        suite.case("random commits", random_commits)
         suite.case("snapshots", snapshots)
         suite.case("data file", data_file)
         suite.case("check and repair", repairs)
