@@ -276,8 +276,9 @@ static struct vmm_error error;
 
 static int make_blk(void)
 {
-	struct disk_config config = { .path = disk_path, .format = "raw" };
+	struct disk_config config = { .path = disk_path, .format = "raw", .queues = 2 };
 
+	require(!truncate(disk_path, DISK_SIZE), disk_path);
 	return virtio_blk_create(&fm->m, &config, &error);
 }
 
@@ -368,6 +369,22 @@ static void act_console(void)
 		use_socket(channel_path);
 }
 
+static uint64_t new_size;
+
+static void resize(struct loop_call *call)
+{
+	virtio_blk_resize(&fm->m, 0, new_size, &error);
+}
+
+/* Somebody gives the disk another size, on the loop thread as it has to be. */
+static void act_blk(void)
+{
+	static struct loop_call call = { .callback = resize };
+
+	new_size = DISK_SIZE - 64 * 512 + 512 * (uint64_t)u8();
+	loop_defer(fm->m.loop, &call);
+}
+
 static void act_nothing(void)
 {
 }
@@ -377,7 +394,7 @@ static const struct {
 	void (*act)(void);	/* what is at the other end does something */
 	unsigned int queues;	/* 0: this is no virtio device */
 } devices[] = {
-	{ make_blk, act_nothing, 1 },
+	{ make_blk, act_blk, 2 },
 	{ make_rng, act_nothing, 1 },
 	{ make_console, act_console, 8 },
 	{ make_fs, act_nothing, 2 },
