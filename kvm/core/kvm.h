@@ -209,6 +209,7 @@ struct kvm {
 	const struct kvm_cpu_ops *ops;
 	void *cpu;			/* the processor's own per-VM data */
 	u32 code_waits;			/* vCPUs inside kvm_page_holds_code */
+	bool holds_code;		/* one has been there; never cleared */
 	u32 outside;			/* counts what may follow a write to memory by the VMM: kvm_note_outside */
 	bool told;			/* the VMM tells what it writes: kvm_memory_written */
 	u32 dirty_ring_size;		/* bytes a vCPU; 0: none */

@@ -269,6 +269,7 @@ void kvm_page_holds_code(struct kvm_vcpu *v, struct kvm_memslot *slot, gfn_t gfn
 	if (bit_is_set(slot->code, rel) && !__atomic_load_n(&v->kvm->code_waits, __ATOMIC_SEQ_CST))
 		return;
 	atomic_add(&v->kvm->code_waits, 1);
+	__atomic_store_n(&v->kvm->holds_code, true, __ATOMIC_SEQ_CST);
 	set_code_bit(slot, rel);
 	/* Whoever writes the page by another of its addresses has to notice too. */
 	for (u32 i = 0; READ_ONCE(slot->aliased) && i < v->slots->count; i++)
@@ -450,18 +451,15 @@ static int swap_slots(struct kvm *kvm, struct kvm_memslot *old, struct kvm_memsl
 	}
 	if (!placed)
 		to->slot[n++] = new;
-	for (n = 0; n < to->count; n++)
-		to->start[(to->slot[n]->id >> 16) + 1] = n + 1;
-	/* After an empty address space the next begins where it does. */
-	for (u32 as = 0; as < KVM_ADDRESS_SPACES; as++)
-		to->start[as + 1] = max(to->start[as + 1], to->start[as]);
+	for (u32 as = 0; as <= KVM_ADDRESS_SPACES; as++)
+		to->start[as] = from->start[as] - (old && old->id >> 16 < as) + (new && new->id >> 16 < as);
 	if (new)
 		mark_aliases(to, new);
 	*by_id(kvm, id) = new;
 	__atomic_store_n(&kvm->slots, to, __ATOMIC_SEQ_CST);
 	kvm_request_all_and_wait(kvm, KVM_REQ_SLOTS, NULL);
 	os_free(from);
-	if (new && new->aliased)
+	if (new && new->aliased && __atomic_load_n(&kvm->holds_code, __ATOMIC_SEQ_CST))
 		share_code_bits(kvm, to, new);
 	return 0;
 }
