@@ -133,6 +133,7 @@ struct maker {
 	u8 data[16], nr_data;
 	u8 focus;			/* the pointer that accesses tend to have in common */
 	bool calls, called;		/* there are to be calls and returns; there has been one */
+	bool deep;			/* it begins with recursion deeper than the translator keeps track of */
 	u16 total;			/* weights */
 };
 
@@ -550,7 +551,7 @@ static bool end_block(struct maker *m, struct fix *fix, u32 k, u32 n)
 	static const u8 jle_over_call[] = { 0x7e, 5 };
 	static const u8 loops[] = { 0xf, 0xf, 0xf, 5, 9, 3 };	/* g, ne, ns, ae */
 
-	switch (below(&m->r, m->calls ? 24 : 16)) {
+	switch (m->deep && k < 2 ? 23 - 7 * k : below(&m->r, m->calls ? 24 : 16)) {
 	case 0: case 1: case 2: case 3: case 4:
 		branch(m, fix, JCC(cc), forward);
 		return true;
@@ -601,11 +602,11 @@ static void blocks(struct maker *m)
 {
 	struct fix fixes[SEQUENCE_BLOCKS];
 	struct sequence *s = m->s;
-	u32 n = 1 + below(&m->r, SEQUENCE_BLOCKS - 1), nr_fixes = 0;
+	u32 n = (m->deep ? 2 : 1) + below(&m->r, SEQUENCE_BLOCKS - 2), nr_fixes = 0;
 
 	for (u32 k = 0; k < n; k++) {
 		s->block[s->nr_blocks++] = s->len;
-		some_instructions(m, below(&m->r, 7));
+		some_instructions(m, below(&m->r, m->deep && k < 2 ? 2 : 7));
 		if (room(m) && end_block(m, &fixes[nr_fixes], k, n))
 			nr_fixes++;
 	}
@@ -639,8 +640,10 @@ static void choose_values(struct maker *m, struct state *in)
 		in->gpr[m->pointers[k]] = place(m);
 	in->gpr[X86_RSP] = place(m);
 	in->gpr[m->counter] = one_in(&m->r, 8) ? 20 + below(&m->r, 30) : below(&m->r, 5);
-	if (m->calls && one_in(&m->r, 16))
-		in->gpr[m->counter] = 250 + below(&m->r, 50);		/* deeper than the translator keeps track */
+	if (m->deep) {
+		in->gpr[m->counter] = 250 + below(&m->r, 50);
+		in->gpr[X86_RSP] = DATA_BASE + DATA_RW2 + 0xc00;
+	}
 	/* Nothing but what differs between processors comes of it here. */
 	in->rflags &= ~(u64)X86_RFLAGS_AC;
 	if (one_in(&m->r, 2))
@@ -673,6 +676,7 @@ bool make_joined(u64 seed, u64 number, int mode, struct sequence *s)
 	for (u32 k = 0; k < ARRAY_SIZE(forms); k++)
 		m.total += forms[k].weight;
 	m.calls = one_in(&m.r, 3);
+	m.deep = m.calls && one_in(&m.r, 8);
 	choose_registers(&m);
 	choose_values(&m, &s->first.in);
 	/* Now and then across the page's end. */
