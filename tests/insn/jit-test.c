@@ -472,6 +472,8 @@ static bool ends_on_host(const struct sequence *q, const struct result *o)
 	for (u32 k = 0; k < q->nr; k++)
 		if (at > q->start[k] && at < q->start[k + 1])
 			return false;
+	if (o->r == X86_FAULT && at > q->len)
+		return false;
 	return o->regs[X86_REG_RIP] - CODE_BASE < STUB_PAGE - CODE_BASE &&
 	       o->payload + 64 - STUB_PAGE > CTX + PAGE_SIZE + 64 - STUB_PAGE;
 }
