@@ -25,7 +25,7 @@
 #include "kvm/cpu/soft/soft.h"
 
 #define JIT_BLOCK_ROOM	(64u << 10)	/* more than a block's code, of either kind */
-#define JIT_HOT		12		/* runs before a block is translated */
+#define JIT_HOT		6		/* runs before a block is translated */
 
 /* Targets of indirect branches, by linear address. */
 #define JIT_TARGET_BITS	14
