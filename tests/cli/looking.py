@@ -92,7 +92,7 @@ def main():
         suite.tap.result("vcpu0" not in errors and "decoded" not in errors,
                          "and nothing is on standard error", errors.splitlines())
         cases.run("--perf-map", ["--perf-map"],
-                  [rf"^[0-9a-f]+ [0-9a-f]+ guest:{LOOP:x}$", "anykvm:stubs$"])
+                  [rf"^[0-9a-f]+ [0-9a-f]+ guest:{LOOP:x}$", "anykvm:lookup-branch$"])
         cases.run("--code-cache", ["--code-cache", "1M", "--stats"], STATS)
         cases.run("the variables say the same", [], STATS + EXCEPTIONS + TRANSLATE + ["guest:"], env={
             "ANYKVM_STATS": "1", "ANYKVM_CPU_TRACE": "exceptions,translate", "ANYKVM_PERF_MAP": "1",
