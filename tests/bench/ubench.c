@@ -12,6 +12,9 @@
  *	ubench --data, --words		input for programs: 2 MiB that compress somewhat, 30,000 words
  *	ubench --off			switches the machine off
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
