@@ -41,18 +41,10 @@ void jit_end_by_handler(struct tr *t)
 	e_jmp_to(&t->e, t->j->go);
 }
 
-void jit_leave(struct tr *t, u32 how)
+void jit_leave(struct tr *t)
 {
-	e_mov_imm64(&t->e, H_RAX, how);
+	e_mov_imm64(&t->e, H_RAX, JIT_NEXT);
 	e_jmp_to(&t->e, t->j->leave);
-}
-
-static void vectors_home(struct tr *t, u32 dirty, bool wide)
-{
-	jit_move_vectors(t, dirty, true);
-	if (wide) {
-		e8(&t->e, 0xc5); e8(&t->e, 0xf8); e8(&t->e, 0x77);	/* vzeroupper */
-	}
 }
 
 static void emit_way(struct tr *t, struct way *w)
@@ -126,11 +118,11 @@ static void emit_slow(struct tr *t, struct slow *s)
 			next += jit_insn(t, s->k + n + 1)->len;
 	}
 	if (s->end) {
-		jit_leave(t, JIT_NEXT);
+		jit_leave(t);
 		return;
 	}
 	if (jit_x87_after_handler(t, jit_insn(t, s->k), &go_on)) {
-		jit_leave(t, JIT_NEXT);
+		jit_leave(t);
 		e_land(e, go_on);
 	}
 	if (s->led) {
@@ -169,7 +161,7 @@ static void emit_edge(struct tr *t, struct edge *d)
 
 	e_land(e, from);
 	if (d->dirty || d->wide) {
-		vectors_home(t, d->dirty, d->wide);
+		jit_put_vectors(t, d->dirty, d->wide);
 		if (d->link) {		/* they go home on the linked way too */
 			from = e_jmp(e);
 			e_land(e, from);
@@ -190,7 +182,7 @@ static void emit_edge(struct tr *t, struct edge *d)
 static void emit_far(struct tr *t, const struct far_branch *b)
 {
 	e_land(&t->e, b->from);
-	vectors_home(t, b->dirty, b->wide);
+	jit_put_vectors(t, b->dirty, b->wide);
 	t->k = b->k;
 	t->at = t->start[b->k];
 	t->next = t->at + t->insn[b->k]->len;

@@ -120,10 +120,7 @@ struct loc jit_lookup(struct tr *t, struct ea a, u32 size, bool write)
 		e_lea(e, 4, H_RCX, m);
 	else
 		e_mov(e, 4, H_RCX, m.base);
-	e_op(e, 0xc1, 4, 5, loc_reg(H_RCX));		/* shr ecx, 12 - 5 */
-	e8(e, PAGE_SHIFT - 5);
-	e_alu_imm(e, 4, 4, loc_reg(H_RCX), (X86_TLB_SIZE - 1) << 5);
-	e_op(e, 0x03, 8, H_RCX, C(tlb));
+	tlb_entry(e, H_RCX);
 	m.disp += size - 1;
 	if (m.disp)
 		e_lea(e, 8, H_RAX, m);

@@ -85,10 +85,7 @@ static void find_page(struct tr *t, int reg, bool write, struct loc tmp)
 	struct emit *e = &t->e;
 
 	e_mov(e, 4, H_RDX, r);
-	e_op(e, 0xc1, 4, 5, loc_reg(H_RDX));			/* shr edx, 12 - 5 */
-	e8(e, PAGE_SHIFT - 5);
-	e_alu_imm(e, 4, 4, loc_reg(H_RDX), (X86_TLB_SIZE - 1) << 5);
-	e_op(e, 0x03, 8, H_RDX, C(tlb));
+	tlb_entry(e, H_RDX);
 	e_mov(e, t->word, H_RAX, r);
 	e_alu_imm(e, 4, 8, loc_reg(H_RAX), -4096);
 	if (t->word == 8) {

@@ -96,10 +96,7 @@ static void emit_stack_stub(struct emit *e, u32 half, bool write)
 	u8 *miss, *fixed = NULL;
 
 	e_mov(e, 4, H_RCX, H_RDX);
-	e_op(e, 0xc1, 4, 5, loc_reg(H_RCX));		/* shr ecx, 12 - 5 */
-	e8(e, PAGE_SHIFT - 5);
-	e_alu_imm(e, 4, 4, loc_reg(H_RCX), (X86_TLB_SIZE - 1) << 5);
-	e_op(e, 0x03, 8, H_RCX, C(tlb));
+	tlb_entry(e, H_RCX);
 	e_rr(e, 0x03, 8, H_RAX, H_RDX);
 	e_alu_imm(e, 4, 8, loc_reg(H_RAX), -4096);
 	e_op(e, 0x0b, 8, H_RAX, half ? C(tlb_ctx[1]) : C(tlb_ctx[0]));

@@ -348,8 +348,8 @@ s32 jit_branch_target(const struct tr *t, u32 k);
 void jit_call_handler(struct tr *t, u32 k, u32 next);
 /* Calls the handler of this instruction, which is where the block ends: where it leads is found out then. */
 void jit_end_by_handler(struct tr *t);
-/* Ends translated code; c_rip is right. how: JIT_NEXT. */
-void jit_leave(struct tr *t, u32 how);
+/* Ends translated code; c_rip is right. */
+void jit_leave(struct tr *t);
 /* Emits what was put off. */
 void jit_emit_cold(struct tr *t);
 /* The guest's stack pointer moves; no flag changes. */
@@ -361,6 +361,15 @@ void jit_go_to(struct tr *t);
 void jit_take_way_to(struct tr *t, s32 at, bool branch, bool call);
 
 /* ---- operand.c: memory operands ---- */
+
+/* Host register r, a linear address, becomes that of its entry in the software TLB. */
+static inline void tlb_entry(struct emit *e, int r)
+{
+	e_op(e, 0xc1, 4, 5, loc_reg(r));		/* shr r, 12 - 5: entries have 32 bytes */
+	e8(e, PAGE_SHIFT - 5);
+	e_alu_imm(e, 4, 4, loc_reg(r), (X86_TLB_SIZE - 1) << 5);
+	e_op(e, 0x03, 8, r, C(tlb));
+}
 
 /* An effective address. */
 struct ea {
@@ -407,6 +416,8 @@ void jit_emit_vector(struct tr *t, const struct x86_insn *i, const struct effect
 void jit_emit_vzeroupper(struct tr *t, const struct x86_insn *i);
 u32 jit_vectors_of(const struct x86_insn *i, bool written);	/* registers that it names; or writes */
 void jit_move_vectors(struct tr *t, u32 mask, bool store);
+/* Stores those, and if wide leaves nothing in the upper halves. */
+void jit_put_vectors(struct tr *t, u32 dirty, bool wide);
 /* Before C code or other blocks: the registers are in memory, and nothing is known. */
 void jit_vectors_home(struct tr *t);
 

@@ -51,12 +51,21 @@ void jit_move_vectors(struct tr *t, u32 mask, bool store)
 			move_vector(t, n, store);
 }
 
+static void emit_vzeroupper(struct emit *e)
+{
+	e8(e, 0xc5); e8(e, 0xf8); e8(e, 0x77);
+}
+
+void jit_put_vectors(struct tr *t, u32 dirty, bool wide)
+{
+	jit_move_vectors(t, dirty, true);
+	if (wide)
+		emit_vzeroupper(&t->e);
+}
+
 void jit_vectors_home(struct tr *t)
 {
-	jit_move_vectors(t, t->dirty, true);
-	if (t->wide && t->cached) {
-		e8(&t->e, 0xc5); e8(&t->e, 0xf8); e8(&t->e, 0x77);	/* vzeroupper */
-	}
+	jit_put_vectors(t, t->dirty, t->wide && t->cached);
 	t->cached = t->dirty = 0;
 	t->denied = 0;
 	t->mxcsr = false;
@@ -250,5 +259,5 @@ void jit_emit_vzeroupper(struct tr *t, const struct x86_insn *i)
 	for (s32 n = 0; n < (t->word == 8 ? 16 : 8); n++)
 		e_op(e, OP_0F | 0x11, 4, 0,
 		     loc_mem(H_RBP, (s32)offsetof(struct x86_cpu, fpu.ymm) + 32 * n + 16 - BIAS));
-	e8(e, 0xc5); e8(e, 0xf8); e8(e, 0x77);
+	emit_vzeroupper(e);
 }
